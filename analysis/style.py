@@ -1,0 +1,93 @@
+"""How each variant looks wherever it is drawn or named, and what all figures share.
+
+Colour tells whether there is a shortcut, line and marker whether there is BatchNorm; so the four
+are told apart in grey print too. The colours are from Okabe and Ito's palette, at a lightness
+that reads on a white page and on a dark one.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+import seaborn as sns
+from matplotlib import font_manager
+
+FONTS = Path(__file__).resolve().parent.parent / "report/fonts"
+WIDTH = 5.7  # inches: the width of the paper's text
+
+INK = "#262626"  # the page replaces it by its own ink
+ORANGE, BLUE = "#d9641e", "#2a86c8"
+
+
+@dataclass(frozen=True)
+class Look:
+    label: str
+    colour: str
+    dashes: tuple[int, int] | str  # "" is a full line
+    marker: str
+
+
+# In the order in which variants are listed and drawn.
+LOOKS = {
+    "plain": Look("plain", ORANGE, (4, 2), "^"),
+    "plain_bn": Look("plain + BN", ORANGE, "", "o"),
+    "residual": Look("residual", BLUE, (4, 2), "v"),
+    "residual_bn": Look("residual + BN", BLUE, "", "s"),
+}
+
+
+def ordered(variants: set[str]) -> list[str]:
+    """`variants` in the order of `LOOKS`.
+
+    Raises:
+        KeyError: a variant has no look.
+    """
+    if missing := variants - LOOKS.keys():
+        raise KeyError(f"analysis/style.py: LOOKS has no entry for {', '.join(sorted(missing))}")
+    return [name for name in LOOKS if name in variants]
+
+
+def apply() -> None:
+    """Set type, ink and sizes; make SVGs of the same data byte-identical."""
+    for path in FONTS.glob("STIXTwoText-*.ttf"):
+        font_manager.fontManager.addfont(path)
+    sns.set_theme(context="paper", style="ticks", rc={
+        "font.family": "STIX Two Text",
+        "mathtext.fontset": "stix",
+        "font.size": 9, "axes.labelsize": 9, "axes.titlesize": 9.5, "legend.fontsize": 8.5,
+        "xtick.labelsize": 8.5, "ytick.labelsize": 8.5,
+        "axes.titlelocation": "left", "axes.titleweight": "bold",
+        "axes.spines.top": False, "axes.spines.right": False,
+        "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": INK,
+        "xtick.color": INK, "ytick.color": INK,
+        "axes.linewidth": 0.7, "xtick.major.width": 0.7, "ytick.major.width": 0.7,
+        "lines.linewidth": 1.4, "lines.markersize": 5,
+        "figure.constrained_layout.use": True,
+        "svg.fonttype": "path",  # the PDF and a browser would each pick another font
+        "svg.hashsalt": "degradation",
+    })  # fmt: skip
+
+
+def save(figure: matplotlib.figure.Figure, path: Path) -> None:
+    """Write an SVG without its date, on no background."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, format="svg", transparent=True, metadata={"Date": None})
+
+
+def direct_labels(axes: matplotlib.axes.Axes, ends: dict[str, tuple[float, float]]) -> None:
+    """Name each variant beside the last point of its line, spread so that names don't touch.
+
+    `ends` gives each variant's last point in data coordinates.
+    """
+    figure = axes.figure
+    figure.canvas.draw()
+    gap = 1.25 * matplotlib.rcParams["legend.fontsize"] * figure.dpi / 72  # pixels
+    floor = -float("inf")
+    for variant, (x, y) in sorted(ends.items(), key=lambda item: item[1][1]):
+        right, height = axes.transData.transform((x, y))
+        floor = max(height, floor + gap)
+        axes.annotate(
+            LOOKS[variant].label, (x, y), xytext=(7, (floor - height) * 72 / figure.dpi),
+            textcoords="offset points", va="center", color=LOOKS[variant].colour,
+            fontsize=matplotlib.rcParams["legend.fontsize"], annotation_clip=False,
+        )  # fmt: skip

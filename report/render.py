@@ -1,0 +1,388 @@
+"""Renders the paper: sections and results to one HTML page and one PDF.
+
+    sections/*.md --Jinja--> Markdown --pandoc, checks, numbering, citations--> document tree
+        --pandoc--> HTML --> formulas as MathML, figures and fonts inside --> index.html
+        --pandoc--> Typst -------------------------------------------------> report.pdf
+
+Run as ``python -m report.render --results results/default``. Every mistake in the sections stops
+the render with a line that says what, where and, for a misspelt name, the nearest one that exists.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import difflib
+import html
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+import traceback
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import math_core
+import pypandoc
+import typst
+
+HERE = Path(__file__).resolve().parent
+TEMPLATES = HERE / "templates"
+FONTS = HERE / "fonts"
+BIBLIOGRAPHY = HERE / "references.bib"
+READER = "markdown-implicit_figures-markdown_in_html_blocks-implicit_header_references"
+WEB_FACES = [  # family, style, weight, file
+    ("STIX Two Text", "normal", 400, "STIXTwoText-Regular.woff2"),
+    ("STIX Two Text", "italic", 400, "STIXTwoText-Italic.woff2"),
+    ("STIX Two Text", "normal", 700, "STIXTwoText-Bold.woff2"),
+    ("STIX Two Text", "italic", 700, "STIXTwoText-BoldItalic.woff2"),
+    ("STIX Two Math", "normal", 400, "STIXTwoMath-Regular.woff2"),
+]
+
+
+class RenderError(Exception):
+    """A mistake in the paper or its inputs, told in one line (or one line each)."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The end of a message about an unknown name: the nearest known one, if any is near."""
+    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {matches[0]}?" if matches else ""
+
+
+# Inputs ------------------------------------------------------------------------------------------
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file; raises RenderError when it is missing or malformed."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RenderError(f"missing file: {path}") from None
+    except json.JSONDecodeError as error:
+        raise RenderError(f"malformed JSON in {path}: {error}") from None
+
+
+def describe(source: dict[str, Any]) -> str:
+    """Where a value comes from, for the reader who points at it."""
+    rows = [f"{column} = {value}" for column, value in source.get("filter", {}).items()]
+    what = " of ".join(source[part] for part in ("statistic", "column") if source.get(part))
+    return ", ".join([source["file"], *rows]) + (f": {what}" if what else "")
+
+
+def literal(text: str) -> str:
+    """Text that Markdown and HTML print as it stands: each special character an entity."""
+    escaped = re.sub(r"[^\w\s]", lambda match: f"&#{ord(match[0])};", text)
+    return re.sub(r"\s+", " ", escaped.replace("_", "&#95;"))
+
+
+class Values:
+    """The values that the text may print, by key."""
+
+    def __init__(self, entries: list[dict[str, Any]]) -> None:
+        self.entries = {entry["key"]: entry for entry in entries}
+
+    def entry(self, key: str) -> dict[str, Any]:
+        """The entry of a key; raises RenderError when it is unknown or not a usable value."""
+        if key not in self.entries:
+            raise RenderError(f"no value has the key {key!r}{nearest(key, self.entries)}")
+        entry = self.entries[key]
+        value = entry["value"]
+        if value is None or (isinstance(value, float) and not math.isfinite(value)):
+            raise RenderError(f"the value {key!r} is {value}: it cannot be printed")
+        return entry
+
+    def raw(self, key: str) -> Any:
+        """The value itself, for conditions and loops."""
+        return self.entry(key)["value"]
+
+    def span(self, key: str) -> str:
+        """The value as printed, in the span that the check of numbers accepts."""
+        entry = self.entry(key)
+        title = literal(describe(entry["source"]))
+        return (
+            f'<span class="value" data-key="{literal(key)}" title="{title}">'
+            f"{literal(entry['text'])}</span>"
+        )
+
+
+# Sections to Markdown ----------------------------------------------------------------------------
+
+
+def table(label: str, caption: str, caller: Callable[[], str], long: bool = False) -> str:
+    """The block of ``<% call table(label, caption) %>``: rows in HTML, the caption in Markdown."""
+    kind = " .long" if long else ""
+    return f"\n\n::: {{#tbl:{label}{kind}}}\n{caption}\n\n<table>\n{caller()}\n</table>\n:::\n\n"
+
+
+def printable(value: Any) -> Any:
+    """The net under everything a template prints; raises RenderError on None and NaN."""
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        raise RenderError(f"a template prints {value}")
+    return value
+
+
+def environment(results: Path, sections: Path) -> jinja2.Environment:
+    """Jinja as the sections use it; raises RenderError when an input of the study is missing."""
+    values = Values(read_json(results / "values.json")["values"])
+    claims = read_json(results / "claims.json")["claims"]
+    by_id = {claim["id"]: claim for claim in claims}
+
+    def claim(identifier: str) -> dict[str, Any]:
+        if identifier not in by_id:
+            raise RenderError(f"no claim has the id {identifier!r}{nearest(identifier, by_id)}")
+        return by_id[identifier]
+
+    result = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(sections),
+        undefined=jinja2.StrictUndefined,
+        finalize=printable,
+        variable_start_string="<<",
+        variable_end_string=">>",
+        block_start_string="<%",
+        block_end_string="%>",
+        comment_start_string="<#",
+        comment_end_string="#>",
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,
+    )
+    result.globals.update(
+        v=values.span,
+        value=values.raw,
+        claim=claim,
+        claims=claims,
+        config=read_json(results / "config.json"),
+        table=table,
+    )
+    return result
+
+
+def place(error: Exception, sections: Path) -> str:
+    """The file and line of the sections where a template failed."""
+    if isinstance(error, jinja2.TemplateSyntaxError):
+        return f"{error.name}:{error.lineno}: "
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [
+        f"{Path(frame.filename).name}:{frame.lineno}: "
+        for frame in frames
+        if Path(frame.filename).is_relative_to(sections)
+    ]
+    return lines[-1] if lines else ""
+
+
+def markdown(results: Path, sections: Path) -> str:
+    """The text with all values filled in; raises RenderError naming the file and the line."""
+    templates = environment(results, sections)
+    try:
+        return templates.get_template("paper.md").render()
+    except jinja2.TemplateNotFound as error:
+        known = templates.list_templates()
+        message = f"missing section file: {sections / str(error.name)}"
+        raise RenderError(
+            place(error, sections) + message + nearest(str(error.name), known)
+        ) from None
+    except jinja2.UndefinedError as error:
+        name = re.match(r"'(\w+)' is undefined", str(error))
+        hint = nearest(name[1], templates.globals) if name else ""
+        raise RenderError(f"{place(error, sections)}{error.message}{hint}") from None
+    except (RenderError, jinja2.TemplateError, TypeError) as error:
+        raise RenderError(f"{place(error, sections)}{error}") from None
+
+
+# Pandoc ------------------------------------------------------------------------------------------
+
+
+def explain(stderr: str) -> str:
+    """What pandoc complained about, in the words of the author."""
+    mistakes = []
+    for line in stderr.splitlines():
+        if line.startswith("mistake: "):
+            message, *rest = line.removeprefix("mistake: ").split("\t")
+            mistakes.append(message + (nearest(rest[0], rest[1].split()) if rest else ""))
+        elif missing := re.search(r"citation (\S+) not found", line):
+            keys = re.findall(r"^@\w+\{(.+),$", BIBLIOGRAPHY.read_text(encoding="utf-8"), re.M)
+            hint = nearest(missing[1], keys)
+            mistakes.append(f"no entry of references.bib has the key {missing[1]}{hint}")
+    return "\n".join(mistakes) or "pandoc: " + " ".join(stderr.split())
+
+
+def pandoc(text: str, *options: str) -> str:
+    """Runs pandoc with bounded memory and time; raises RenderError on any error or warning."""
+    limits = ["+RTS", "-M1G", "-RTS", "--fail-if-warnings"]
+    done = subprocess.run(
+        [pypandoc.get_pandoc_path(), *limits, *options],
+        input=text,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=60,
+        env={"LC_ALL": "C.UTF-8", "HOME": "/nonexistent", "PATH": ""},
+    )
+    if done.returncode:
+        raise RenderError(explain(done.stderr))
+    return done.stdout
+
+
+def document(text: str) -> str:
+    """The checked and numbered document as pandoc's JSON; raises RenderError on mistakes."""
+    filters = ["structure.lua", "numbers.lua", "references.lua"]
+    return pandoc(
+        text,
+        *(f"--from={READER}", "--to=json"),
+        *(f"--lua-filter={TEMPLATES / name}" for name in filters),
+        *("--citeproc", f"--bibliography={BIBLIOGRAPHY}"),
+        *("--metadata=link-citations", "--metadata=link-bibliography", "--metadata=lang:en-GB"),
+        f"--lua-filter={TEMPLATES / 'frontmatter.lua'}",
+    )
+
+
+# HTML --------------------------------------------------------------------------------------------
+
+
+def style() -> str:
+    """The style sheet with the fonts inside."""
+    faces = []
+    for family, slant, weight, name in WEB_FACES:
+        data = base64.b64encode((FONTS / name).read_bytes()).decode("ascii")
+        faces.append(
+            f"@font-face {{ font-family: '{family}'; font-style: {slant}; font-weight: {weight}; "
+            f"src: url(data:font/woff2;base64,{data}) format('woff2'); }}"
+        )
+    return "\n".join([*faces, (TEMPLATES / "style.css").read_text(encoding="utf-8")])
+
+
+def inline_figure(path: Path, alt: str) -> str:
+    """A figure for the page, its ink and paper those of the page; raises RenderError if missing."""
+    if not path.is_file():
+        known = [other.stem for other in path.parent.glob("*.svg")]
+        raise RenderError(f"missing figure: {path}{nearest(path.stem, known)}")
+    svg = path.read_text(encoding="utf-8")
+    svg = svg[svg.index("<svg") :].strip()
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.S)
+    # Two figures on one page must not share names.
+    svg = re.sub(r'\bid="', f'id="{path.stem}-', svg)
+    svg = re.sub(r'href="#', f'href="#{path.stem}-', svg)
+    svg = re.sub(r"url\(#", f"url(#{path.stem}-", svg)
+    for colour in ("#262626", "#000000"):
+        svg = svg.replace(colour, "currentColor")
+    svg = svg.replace("#ffffff", "var(--paper)")
+    # A style element would reach the whole page; its one rule is inherited from the root instead.
+    joins = re.search(r"<style[^>]*>\*\{(.*?)\}</style>", svg)
+    svg = re.sub(r"<style.*?</style>", "", svg, flags=re.S)
+    _, _, width, height = re.search(r'viewBox="([^"]+)"', svg)[1].split()
+    # The text block of the PDF is 408 pt wide and that of the page 43 rem: keep their proportion.
+    rules = f"max-width: {float(width) * 43 / 408:.1f}rem; {joins[1] if joins else ''}"
+    root = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
+        f'viewBox="0 0 {width} {height}" role="img" aria-label="{html.escape(alt)}" '
+        f'fill="currentColor" style="{rules}">'
+    )
+    return re.sub(r"<svg[^>]*>", lambda _: root, svg, count=1)
+
+
+def mathml(tex: str, display: bool) -> str:
+    """A formula as MathML; raises RenderError when it is not valid TeX."""
+    converter = math_core.LatexToMathML(annotation=True, fancy_error=False)
+    try:
+        return converter.convert_with_local_state(tex, displaystyle=display)
+    except math_core.LatexError as error:
+        raise RenderError(f"bad TeX in the formula {tex}: {error}") from None
+
+
+def page(tree: str, results: Path) -> str:
+    """The self-contained HTML page of a document."""
+    text = pandoc(
+        tree,
+        *("--from=json", "--to=html5", "--mathjax", "--section-divs", "--shift-heading-level-by=1"),
+        *("--wrap=none", "--toc", "--toc-depth=3", f"--template={TEMPLATES / 'page.html'}"),
+        f"--lua-filter={TEMPLATES / 'html.lua'}",
+    )
+    text = re.sub(
+        r'(<span class="math \w+">)\\([(\[])(.*?)\\[)\]]</span>',
+        lambda match: (
+            match[1] + mathml(html.unescape(match[3]).strip(), match[2] == "[") + "</span>"
+        ),
+        text,
+        flags=re.S,
+    )
+    text = re.sub(
+        r'<img src="([^"]+)" alt="([^"]*)" />',
+        lambda match: inline_figure(results / match[1], html.unescape(match[2])),
+        text,
+    )
+    return text.replace("/* style */", style(), 1)
+
+
+# PDF ---------------------------------------------------------------------------------------------
+
+
+def pdf(tree: str, results: Path) -> bytes:
+    """The tagged PDF of a document; raises RenderError on any error or warning of Typst."""
+    source = pandoc(
+        tree,
+        *("--from=json", "--to=typst-citations-smart", f"--template={TEMPLATES / 'paper.typ'}"),
+        f"--lua-filter={TEMPLATES / 'typst.lua'}",
+    )
+    try:
+        result, warnings = typst.compile_with_warnings(
+            source.encode(),
+            root=str(results),
+            font_paths=[str(FONTS)],
+            ignore_system_fonts=True,
+            pdf_standards=["ua-1"],  # it also makes a missing glyph an error
+            timestamp=0,
+        )
+    except typst.TypstError as error:
+        raise RenderError("PDF: " + " ".join(error.diagnostic.split())) from None
+    if warnings:
+        raise RenderError("PDF: " + "; ".join(warning.message for warning in warnings))
+    return result
+
+
+# Both --------------------------------------------------------------------------------------------
+
+
+def write(path: Path, content: bytes) -> None:
+    """Writes a whole file or none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_bytes(content)
+    temporary.replace(path)
+
+
+def render(results: Path, sections: Path) -> None:
+    """Writes report/index.html and report/report.pdf of a study, or raises RenderError."""
+    results, sections = results.resolve(), sections.resolve()
+    tree = document(markdown(results, sections))
+    with ThreadPoolExecutor() as pool:
+        web = pool.submit(page, tree, results)
+        paper = pool.submit(pdf, tree, results)
+    outputs = {"index.html": web.result().encode(), "report.pdf": paper.result()}
+    for name, content in outputs.items():
+        write(results / "report" / name, content)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Render the paper of a study to HTML and PDF.")
+    parser.add_argument("--results", type=Path, required=True, help="folder of the study's results")
+    parser.add_argument(
+        "--sections", type=Path, default=HERE / "sections", help="folder of the text"
+    )
+    arguments = parser.parse_args()
+    try:
+        render(arguments.results, arguments.sections)
+    except RenderError as error:
+        for line in str(error).splitlines():
+            print(f"error: {line}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,109 @@
+--[[ Turns what Markdown has no syntax for into real figures and tables:
+    ::: {#fig:name}  caption, then  ::: alt  text  :::  :::        shows figures/name.svg
+    ::: {#tbl:name}  caption, then an HTML or a Markdown table  :::
+  Refuses a figure without alternative text, a table without a caption, other HTML and stray fences. ]]
+local here = pandoc.path.directory(PANDOC_SCRIPT_FILE)
+local mistakes = dofile(pandoc.path.join{here, 'mistakes.lua'})
+
+local LONGEST = 40  -- rows of a table that stays on one page of the PDF
+
+local function check_caption(caption, identifier)
+  if not caption[1] or (caption[1].t ~= 'Para' and caption[1].t ~= 'Plain') then
+    mistakes.add(identifier .. ' has no caption')
+  end
+end
+
+local function figure(div)
+  local caption, alt = pandoc.Blocks{}, nil
+  for _, block in ipairs(div.content) do
+    if block.t == 'Div' and block.classes:includes 'alt' then
+      alt = pandoc.utils.blocks_to_inlines(block.content)
+    else
+      caption:insert(block)
+    end
+  end
+  check_caption(caption, div.identifier)
+  if not alt or #alt == 0 then
+    mistakes.add(div.identifier .. ' has no alternative text: add "::: alt", the text '
+      .. 'and ":::", with a blank line before')
+    alt = pandoc.Inlines{}
+  end
+  local image = pandoc.Image(alt, 'figures/' .. div.identifier:sub(5) .. '.svg')
+  return pandoc.Figure({pandoc.Plain{image}}, {long = caption}, pandoc.Attr(div.identifier))
+end
+
+-- The text of a value is literal, even where the HTML reader saw a formula in it.
+local literal_values = {
+  Span = function(span)
+    if not span.classes:includes 'value' then return nil end
+    return span:walk{Math = function(math) return pandoc.Str('$' .. math.text .. '$') end}
+  end,
+}
+
+local function read_html_table(text)
+  for _, block in ipairs(pandoc.read(text, 'html+tex_math_dollars').blocks) do
+    if block.t == 'Table' then return block:walk(literal_values) end
+  end
+end
+
+local function is_html_table(block)
+  return block.t == 'RawBlock' and block.format == 'html' and block.text:match '^%s*<table'
+end
+
+local function table_of(div)
+  local caption, found = pandoc.Blocks{}, nil
+  for _, block in ipairs(div.content) do
+    if is_html_table(block) then block = read_html_table(block.text) or block end
+    if block.t == 'Table' and not found then found = block else caption:insert(block) end
+  end
+  if not found then
+    mistakes.add(div.identifier .. ' has no rows: write an HTML or a Markdown table in it')
+    return {}
+  end
+  caption:extend(found.caption.long)
+  check_caption(caption, div.identifier)
+  if #found.bodies[1].body > LONGEST and not div.classes:includes 'long' then
+    mistakes.add(div.identifier .. ' has too many rows for one page: mark it long')
+  end
+  found.caption.long = caption
+  found.attr = pandoc.Attr(div.identifier, div.classes)
+  return found
+end
+
+local function raw(element)
+  if element.format == 'html' and element.text:match '^%s*<!%-%-' then return {} end
+  mistakes.add('HTML and other raw markup is only for tables in ::: {#tbl:name}, but found: '
+    .. element.text:sub(1, 60))
+end
+
+local function stray_fence(text)
+  if text.text:match '^:::+$' then
+    mistakes.add('a ":::" that opens or closes nothing: leave a blank line before and after each one')
+  end
+end
+
+function Pandoc(doc)
+  doc = doc:walk{
+    traverse = 'topdown',
+    Header = mistakes.enter,
+    Str = stray_fence,
+    Div = function(div)
+      if div.identifier:match '^fig:' then return figure(div) end
+      if div.identifier:match '^tbl:' then return table_of(div) end
+    end,
+    Figure = function(fig)  -- no false here: the walk still looks for mistakes inside
+      if not fig.identifier:match '^fig:' then
+        mistakes.add('an image outside ::: {#fig:name}: ' .. pandoc.utils.stringify(fig.caption.long))
+      end
+    end,
+    Table = function(tbl)
+      if not tbl.identifier:match '^tbl:' then
+        mistakes.add('a table outside ::: {#tbl:name}')
+      end
+    end,
+    RawBlock = raw,
+    RawInline = raw,
+  }
+  mistakes.stop()
+  return doc
+end
