@@ -5,12 +5,17 @@ are told apart in grey print too. The colours are from Okabe and Ito's palette, 
 that reads on a white page and on a dark one.
 """
 
+import argparse
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib
+import pandas as pd
 import seaborn as sns
 from matplotlib import font_manager
+
+from models.files import replacing
 
 FONTS = Path(__file__).resolve().parent.parent / "report/fonts"
 WIDTH = 5.7  # inches: the width of the paper's text
@@ -47,6 +52,18 @@ def ordered(variants: set[str]) -> list[str]:
     return [name for name in LOOKS if name in variants]
 
 
+def styled(variants: set[str]) -> dict:
+    """seaborn's keywords that give each variant its colour, dashes and marker."""
+    names = ordered(variants)
+    return {
+        "hue_order": names,
+        "style_order": names,
+        "palette": {name: LOOKS[name].colour for name in names},
+        "dashes": {name: LOOKS[name].dashes for name in names},
+        "markers": {name: LOOKS[name].marker for name in names},
+    }
+
+
 def apply() -> None:
     """Set type, ink and sizes; make SVGs of the same data byte-identical."""
     for path in FONTS.glob("STIXTwoText-*.ttf"):
@@ -70,8 +87,22 @@ def apply() -> None:
 
 def save(figure: matplotlib.figure.Figure, path: Path) -> None:
     """Write an SVG without its date, on no background."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, format="svg", transparent=True, metadata={"Date": None})
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="svg", transparent=True, metadata={"Date": None})
+
+
+def script(draw: Callable[[pd.DataFrame], matplotlib.figure.Figure], description: str) -> None:
+    """A figure's command line: read one table, draw it, write the SVG."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--table", type=Path, required=True)
+    parser.add_argument("--depths", type=int, nargs="+", help="draw these depths only")
+    parser.add_argument("--out", type=Path, required=True)
+    arguments = parser.parse_args()
+    table = pd.read_csv(arguments.table)
+    if arguments.depths:
+        table = table[table["depth"].isin(arguments.depths)]
+    apply()
+    save(draw(table), arguments.out)
 
 
 def direct_labels(axes: matplotlib.axes.Axes, ends: dict[str, tuple[float, float]]) -> None:

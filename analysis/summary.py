@@ -34,6 +34,12 @@ def mean_interval(values: Sequence[float]) -> Interval:
     return Interval(float(x.mean()), float(x.mean() - half), float(x.mean() + half), len(x))
 
 
+def band(values: Sequence[float]) -> tuple[float, float]:
+    """The ends of `mean_interval`, as seaborn's `errorbar` wants them."""
+    _, low, high, _ = mean_interval(values)
+    return low, high
+
+
 def summarise(table: pd.DataFrame, by: list[str], column: str) -> pd.DataFrame:
     """`mean_interval` of `column` in each group; columns `by`, mean, low, high, n."""
     rows = [

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import jinja2.ext
 import math_core
 import pypandoc
 import typst
@@ -127,6 +128,22 @@ def printable(value: Any) -> Any:
     return value
 
 
+class KeepLineEnds(jinja2.ext.Extension):
+    """Lets Jinja drop the line break after a tag only where the tag is alone on its line.
+
+    ``trim_blocks`` alone would also glue the next line to a sentence that ends in a tag, and an
+    included section to the next one.
+    """
+
+    def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:
+        lone_tag = r"(?!\s*<%-?\s*include)\s*<%((?!%>).)*%>\s*"
+        lines = [
+            line if re.fullmatch(lone_tag, line) else re.sub(r"(?<![-+])%>(\s*)$", r"+%>\1", line)
+            for line in source.split("\n")
+        ]
+        return "\n".join(lines)
+
+
 def environment(results: Path, sections: Path) -> jinja2.Environment:
     """Jinja as the sections use it; raises RenderError when an input of the study is missing."""
     values = Values(read_json(results / "values.json")["values"])
@@ -152,6 +169,7 @@ def environment(results: Path, sections: Path) -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
         autoescape=False,
+        extensions=[KeepLineEnds],
     )
     result.globals.update(
         v=values.span,
@@ -237,7 +255,8 @@ def document(text: str) -> str:
         *(f"--from={READER}", "--to=json"),
         *(f"--lua-filter={TEMPLATES / name}" for name in filters),
         *("--citeproc", f"--bibliography={BIBLIOGRAPHY}"),
-        *("--metadata=link-citations", "--metadata=link-bibliography", "--metadata=lang:en-GB"),
+        # American only in the bibliography, whose quotation marks then are those of the text.
+        *("--metadata=link-citations", "--metadata=link-bibliography", "--metadata=lang:en-US"),
         f"--lua-filter={TEMPLATES / 'frontmatter.lua'}",
     )
 
@@ -261,7 +280,7 @@ def inline_figure(path: Path, alt: str) -> str:
     """A figure for the page, its ink and paper those of the page; raises RenderError if missing."""
     if not path.is_file():
         known = [other.stem for other in path.parent.glob("*.svg")]
-        raise RenderError(f"missing figure: {path}{nearest(path.stem, known)}")
+        raise RenderError(f"missing figure: figures/{path.name}{nearest(path.stem, known)}")
     svg = path.read_text(encoding="utf-8")
     svg = svg[svg.index("<svg") :].strip()
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.S)
@@ -336,7 +355,6 @@ def pdf(tree: str, results: Path) -> bytes:
             font_paths=[str(FONTS)],
             ignore_system_fonts=True,
             pdf_standards=["ua-1"],  # it also makes a missing glyph an error
-            timestamp=0,
         )
     except typst.TypstError as error:
         raise RenderError("PDF: " + " ".join(error.diagnostic.split())) from None

@@ -1,6 +1,6 @@
 --[[ Moves the divs "title", "authors", "keywords" and "abstract" out of the text into the metadata that
   the templates print. An author is a list item "Name, affiliation". Runs last, so that the front matter
-  has passed the same checks and citations as the text. ]]
+  has passed the same checks and citations as the text. Sets the language of the documents. ]]
 local here = pandoc.path.directory(PANDOC_SCRIPT_FILE)
 local mistakes = dofile(pandoc.path.join{here, 'mistakes.lua'})
 local inlines_of = pandoc.utils.blocks_to_inlines
@@ -50,6 +50,7 @@ function Pandoc(doc)
     if not doc.meta[name] then mistakes.add('the paper has no "::: ' .. name .. '"') end
   end
   mistakes.stop()
+  doc.meta.lang = 'en-GB'
   doc.blocks = body
   return doc
 end

@@ -6,7 +6,7 @@ local mistakes = {section = nil, count = 0}
 function mistakes.add(message, wanted, known)
   local place = mistakes.section and (' (section "' .. mistakes.section .. '")') or ''
   local line = {'mistake: ' .. message .. place, wanted, known and table.concat(known, ' ')}
-  io.stderr:write((table.concat(line, '\t'):gsub('\n', ' ')), '\n')
+  io.stderr:write((table.concat(line, '\t'):gsub('\n', ' '):gsub('\u{a0}', ' ')), '\n')
   mistakes.count = mistakes.count + 1
 end
 

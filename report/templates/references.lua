@@ -38,6 +38,7 @@ local function number_section(header)
   end
   local number = section_number(header)
   define(header.identifier, appendix > 0 and 'Appendix' or 'Section', number)
+  header.content:insert(1, pandoc.Space())
   header.content:insert(1, pandoc.Span({pandoc.Str(number)}, {class = 'section-number'}))
   return header
 end
@@ -92,9 +93,6 @@ local function number_equations(inlines)
         i = j
       end
     else
-      if inline.t == 'Str' and inline.text:match '^{#' then
-        mistakes.add('a label that belongs to nothing: ' .. inline.text)
-      end
       result:insert(inline)
     end
     i = i + 1

@@ -76,34 +76,50 @@ local function raw(element)
     .. element.text:sub(1, 60))
 end
 
-local function stray_fence(text)
-  if text.text:match '^:::+$' then
-    mistakes.add('a ":::" that opens or closes nothing: leave a blank line before and after each one')
+-- Syntax that pandoc found no use for and left in the text.
+local function stray(inlines)
+  local before = nil  -- the last inline that is not space
+  for _, inline in ipairs(inlines) do
+    local text = inline.t == 'Str' and inline.text or ''
+    if text:match '^:::+$' then
+      mistakes.add('a ":::" that opens or closes nothing: leave a blank line before and after each one')
+    elseif text:find('[^', 1, true) then
+      mistakes.add('a footnote mark without its text: ' .. text)
+    elseif text:match '^{#' and not (before and before.mathtype == 'DisplayMath') then
+      mistakes.add('a label that belongs to nothing: ' .. text)
+    end
+    if inline.t ~= 'Space' and inline.t ~= 'SoftBreak' then before = inline end
   end
 end
 
+local convert = {
+  traverse = 'topdown',
+  Header = mistakes.enter,
+  Image = function(image)
+    mistakes.add('an image outside ::: {#fig:name}: ' .. image.src)
+  end,
+  Div = function(div)
+    if div.identifier:match '^fig:' then return figure(div), false end
+    if div.identifier:match '^tbl:' then return table_of(div), false end
+  end,
+}
+
+local check = {
+  traverse = 'topdown',
+  Header = mistakes.enter,
+  Inlines = stray,
+  Span = function(span) if span.classes:includes 'value' then return span, false end end,
+  RawBlock = raw,
+  RawInline = raw,
+  Table = function(element)
+    if not element.identifier:match '^tbl:' then mistakes.add('a table outside ::: {#tbl:name}') end
+  end,
+}
+
 function Pandoc(doc)
-  doc = doc:walk{
-    traverse = 'topdown',
-    Header = mistakes.enter,
-    Str = stray_fence,
-    Div = function(div)
-      if div.identifier:match '^fig:' then return figure(div) end
-      if div.identifier:match '^tbl:' then return table_of(div) end
-    end,
-    Figure = function(fig)  -- no false here: the walk still looks for mistakes inside
-      if not fig.identifier:match '^fig:' then
-        mistakes.add('an image outside ::: {#fig:name}: ' .. pandoc.utils.stringify(fig.caption.long))
-      end
-    end,
-    Table = function(tbl)
-      if not tbl.identifier:match '^tbl:' then
-        mistakes.add('a table outside ::: {#tbl:name}')
-      end
-    end,
-    RawBlock = raw,
-    RawInline = raw,
-  }
+  doc = doc:walk(convert)
+  mistakes.section = nil
+  doc = doc:walk(check)
   mistakes.stop()
   return doc
 end

@@ -11,6 +11,13 @@ end
 
 local function trim(text) return (text:gsub('^%s+', ''):gsub('%s+$', '')) end
 
+-- Typst reads "...", "--" and a hyphen before a digit as other characters: give it such text as a string.
+local function text(element)
+  if element.text:find '%.%.%.' or element.text:find '%-[%-%?%d]' then
+    return pandoc.RawInline('typst', '#' .. quote(element.text) .. ';')
+  end
+end
+
 -- Formulas -------------------------------------------------------------------------------------------
 
 -- Pandoc writes \operatorname{x} as the string "x", which Typst sets without the space of an operator.
@@ -139,7 +146,8 @@ end
 function Pandoc(doc)
   doc.meta['author-strings'] = strings(doc.meta.authors, 'name')
   doc.meta['keyword-strings'] = strings(doc.meta.keywords)
-  -- Formulas last: equations, captions and cells have written their own by then.
-  return doc:walk{traverse = 'topdown', Span = span}:walk{Math = math}
+  local inlines = {traverse = 'topdown', Span = span, Math = math, Str = text}
+  inlines.Image = function(image) return image, false end  -- alternative text is a string already
+  return doc:walk(inlines)
     :walk{Table = table_, Figure = figure, Div = reference_list, Header = header}
 end

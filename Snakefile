@@ -1,0 +1,21 @@
+# What degrades deep plain networks? Trains, measures and writes the paper: snakemake --cores 8
+
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+
+configfile: "workflow/config/default.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/measure.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        rules.render.output,

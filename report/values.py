@@ -1,0 +1,260 @@
+"""Every number that the text may print, with where it comes from.
+
+    python -m report.values --results results/<study> --manifest results/data/<dataset>.json
+
+A value's key is what a section asks for; its text is what the reader sees. Percentages and
+percentage points are printed without their unit, which the prose supplies.
+"""
+
+import argparse
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from analysis.style import LOOKS
+from analysis.summary import CONFIDENCE, summarise
+from models.files import replacing
+
+MINUS = "\u2212"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A place in a results folder; `statistic` says what was done with the rows, if anything."""
+
+    file: str
+    column: str
+    filter: dict = field(default_factory=dict)
+    statistic: str = ""
+
+
+@dataclass(frozen=True)
+class Value:
+    key: str
+    value: float | int | str
+    text: str
+    unit: str
+    source: Source
+
+
+def fixed(x: float, digits: int) -> str:
+    """`x` with so many decimals, a true minus sign, and never a negative zero."""
+    text = f"{x:.{digits}f}"
+    if float(text) == 0:
+        text = text.lstrip("-")
+    return text.replace("-", MINUS)
+
+
+def count(n: int) -> str:
+    """A whole number, its thousands set apart by a narrow space."""
+    return f"{n:,}".replace(",", "\u202f").replace("-", MINUS)
+
+
+def listed(items: list) -> str:
+    """Items as prose lists them: "8, 20 and 56"."""
+    *most, last = [f"{item:g}" if isinstance(item, float) else str(item) for item in items]
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def probability(p: float) -> str:
+    return f"{p:.3f}" if p >= 0.001 else "< 0.001"
+
+
+def from_config(config: dict) -> Iterator[Value]:
+    """Every setting, by its path: config.training.epochs."""
+
+    def walk(node: dict, path: str) -> Iterator[Value]:
+        for key, item in node.items():
+            name = f"{path}.{key}" if path else key
+            source = Source("config.json", name)
+            if isinstance(item, dict):
+                yield from walk(item, name)
+            elif isinstance(item, list):
+                yield Value(f"config.{name}", listed(item), listed(item), "", source)
+                n = Source("config.json", name, statistic="number of items")
+                yield Value(f"config.{name}.n", len(item), str(len(item)), "", n)
+            else:
+                text = f"{item:g}" if isinstance(item, float) else str(item)
+                yield Value(f"config.{name}", item, text, "", source)
+
+    return walk(config, "")
+
+
+def from_manifest(manifest: dict, file: str) -> Iterator[Value]:
+    for key in ("name", "train_examples", "test_examples", "classes"):
+        item = manifest[key]
+        text = item if isinstance(item, str) else count(item)
+        yield Value(f"data.{key}", item, text, "", Source(file, key))
+    length = Source(file, "shape", statistic="last axis")
+    yield Value("data.length", manifest["shape"][-1], count(manifest["shape"][-1]), "", length)
+
+
+def from_runs(runs: pd.DataFrame) -> Iterator[Value]:
+    """Means and intervals over seeds of each (variant, depth), and its fixed facts."""
+    file = "tables/runs.csv"
+    kinds = [("train_error", "%", 100, 1), ("test_error", "%", 100, 1), ("train_loss", "nats", 1, 3)]
+    for column, unit, scale, digits in kinds:
+        # A diverged run has an error but no loss; a loss is averaged where every run has one.
+        whole = runs.groupby(["variant", "depth"])[column].transform(lambda x: x.notna().all())
+        for row in summarise(runs[whole], ["variant", "depth"], column).itertuples():
+            where = {"variant": row.variant, "depth": row.depth}
+            numbers = {
+                "mean": row.mean, "low": row.low, "high": row.high, "half": row.high - row.mean,
+            }  # fmt: skip
+            for name, x in numbers.items():
+                statistic = {
+                    "mean": "mean over seeds",
+                    "low": "lower end of the interval over seeds",
+                    "high": "upper end of the interval over seeds",
+                    "half": "half width of the interval over seeds",
+                }[name]
+                key = f"{column}.{row.variant}.{row.depth}.{name}"
+                text = fixed(scale * x, digits)
+                yield Value(key, scale * x, text, unit, Source(file, column, where, statistic))
+    for (variant, depth), cell in runs.groupby(["variant", "depth"]):
+        where = {"variant": variant, "depth": int(depth)}
+        lr, parameters = float(cell["lr"].iloc[0]), int(cell["parameters"].iloc[0])
+        yield Value(f"lr.{variant}.{depth}", lr, f"{lr:g}", "", Source(file, "lr", where))
+        yield Value(
+            f"parameters.{variant}.{depth}", parameters, count(parameters), "parameters",
+            Source(file, "parameters", where),
+        )  # fmt: skip
+        yield counted(f"diverged.{variant}.{depth}", cell, "status", "diverged", file, where)
+    steps = int(runs["steps"].max())
+    yield Value("steps", steps, count(steps), "steps", Source(file, "steps", statistic="maximum"))
+    yield Value("runs.n", len(runs), count(len(runs)), "runs", Source(file, "", {}, "rows"))
+    yield counted("runs.diverged", runs, "status", "diverged", file, {})
+
+
+def counted(key: str, table: pd.DataFrame, column: str, item: str, file: str, where: dict) -> Value:
+    """How many rows have `item` in `column`."""
+    n = int((table[column] == item).sum())
+    return Value(key, n, count(n), "runs", Source(file, column, {**where, column: item}, "rows"))
+
+
+def from_tuning(tuning: pd.DataFrame, runs: pd.DataFrame) -> Iterator[Value]:
+    """How the learning rates were found; a best one at the grid's edge is counted."""
+    file = "tables/tuning.csv"
+    yield Value("tuning.n", len(tuning), count(len(tuning)), "runs", Source(file, "", {}, "rows"))
+    yield counted("tuning.diverged", tuning, "status", "diverged", file, {})
+    chosen = runs.drop_duplicates(["variant", "depth"])
+    yield Value(
+        "tuning.cells", len(chosen), count(len(chosen)), "pairs",
+        Source(file, "variant, depth", {}, "distinct pairs"),
+    )  # fmt: skip
+    for name, edge in (("lowest", tuning["lr"].min()), ("highest", tuning["lr"].max())):
+        n = int((chosen["lr"] == edge).sum())
+        source = Source("tables/runs.csv", "lr", {"lr": float(edge)}, "distinct (variant, depth)")
+        yield Value(f"tuning.at_{name}", n, count(n), "pairs", source)
+
+
+def from_claims(claims: list[dict]) -> Iterator[Value]:
+    for claim in claims:
+        where = {"id": claim["id"]}
+        for name, column in {"effect": "effect", "low": "ci_low", "high": "ci_high"}.items():
+            x, source = claim[column], Source("claims.json", column, where)
+            key = f"claim.{claim['id']}.{name}"
+            yield Value(key, x, fixed(x, 1), claim["unit"], source)
+        size = Value(
+            f"claim.{claim['id']}.size", abs(claim["effect"]), fixed(abs(claim["effect"]), 1),
+            claim["unit"], Source("claims.json", "effect", where, "absolute value"),
+        )  # fmt: skip
+        yield size
+        smallest = claim["smallest_effect"]
+        source = Source("claims.json", "smallest_effect", where)
+        key = f"claim.{claim['id']}.smallest_effect"
+        yield Value(key, smallest, f"{smallest:g}", claim["unit"], source)
+        for name in ("p_value", "p_adjusted"):
+            source = Source("claims.json", name, where)
+            text = probability(claim[name])
+            yield Value(f"claim.{claim['id']}.{name}", claim[name], text, "", source)
+    verdicts = [claim["verdict"] for claim in claims]
+    yield Value(
+        "claims.n", len(claims), str(len(claims)), "claims", Source("claims.json", "id", {}, "rows")
+    )
+    for verdict in ("supported", "contradicted", "inconclusive"):
+        n, source = verdicts.count(verdict), Source("claims.json", "verdict", {"verdict": verdict})
+        yield Value(f"claims.{verdict}", n, str(n), "claims", source)
+
+
+def from_provenance(record: dict) -> Iterator[Value]:
+    file = "provenance.json"
+    host = record["host"]
+    for key in ("processor", "system", "python"):
+        yield Value(f"host.{key}", host[key], host[key], "", Source(file, f"host.{key}"))
+    yield Value("host.cores", host["cores"], count(host["cores"]), "", Source(file, "host.cores"))
+    memory = fixed(host["memory_gb"], 0)
+    yield Value("host.memory", host["memory_gb"], memory, "GB", Source(file, "host.memory_gb"))
+    for name in ("torch", "snakemake", "numpy", "pandas", "scipy"):
+        version = record["packages"][name]
+        yield Value(f"version.{name}", version, version, "", Source(file, f"packages.{name}"))
+    for rule, cost in record["rules"].items():
+        for column, digits, unit in (
+            ("jobs", 0, "jobs"), ("cpu_seconds", 0, "s"), ("peak_memory_mb", 0, "MB"),
+        ):  # fmt: skip
+            source = Source(file, f"rules.{rule}.{column}")
+            key = f"cost.{rule}.{column}"
+            yield Value(key, cost[column], fixed(cost[column], digits), unit, source)
+    minutes = sum(run["cpu_seconds"] for run in record["runs"].values()) / 60
+    yield Value(
+        "cost.training_minutes", minutes, fixed(minutes, 1), "min",
+        Source(file, "runs.*.cpu_seconds", {}, "sum"),
+    )  # fmt: skip
+    hours = minutes / 60
+    yield Value(
+        "cost.training_hours", hours, fixed(hours, 2), "h",
+        Source(file, "runs.*.cpu_seconds", {}, "sum"),
+    )  # fmt: skip
+    attempts = record["attempts"]
+    yield Value("cost.attempts", attempts, str(attempts), "", Source(file, "attempts"))
+
+
+def collect(results: Path, manifest: Path) -> list[Value]:
+    """All values of a study.
+
+    Raises:
+        ValueError: a number is not finite, or a key is given twice.
+    """
+    read = {name: json.loads((results / f"{name}.json").read_text())
+            for name in ("config", "claims", "provenance")}  # fmt: skip
+    runs = pd.read_csv(results / "tables/runs.csv")
+    tuning = pd.read_csv(results / "tables/tuning.csv")
+    look = Source("analysis/style.py", "LOOKS")
+    values = [
+        Value("confidence", CONFIDENCE, f"{100 * CONFIDENCE:g}", "%",
+              Source("analysis/summary.py", "CONFIDENCE")),
+        *[Value(f"label.{name}", LOOKS[name].label, LOOKS[name].label, "", look)
+          for name in read["config"]["variants"]],
+        *from_config(read["config"]),
+        *from_manifest(json.loads(manifest.read_text()), manifest.name),
+        *from_runs(runs),
+        *from_tuning(tuning, runs),
+        *from_claims(read["claims"]["claims"]),
+        *from_provenance(read["provenance"]),
+    ]  # fmt: skip
+    keys = set()
+    for value in values:
+        if isinstance(value.value, float) and not math.isfinite(value.value):
+            raise ValueError(f"values: '{value.key}' is {value.value}")
+        if value.key in keys:
+            raise ValueError(f"values: '{value.key}' is given twice")
+        keys.add(value.key)
+    return values
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--results", type=Path, required=True)
+    parser.add_argument("--manifest", type=Path, required=True)
+    arguments = parser.parse_args()
+    values = [asdict(value) for value in collect(arguments.results, arguments.manifest)]
+    with replacing(arguments.results / "values.json") as path:
+        path.write_text(json.dumps({"values": values}, indent=1, allow_nan=False) + "\n")
+
+
+if __name__ == "__main__":
+    main()

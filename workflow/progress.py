@@ -1,0 +1,38 @@
+"""How many training runs are done of how many, and how long the rest will take, on the screen."""
+
+import logging
+
+from snakemake.logging import logger
+from snakemake_interface_logger_plugins.common import LogEvent
+from tqdm import tqdm
+
+
+class Progress(logging.Handler):
+    """A tqdm bar moved by Snakemake's own events; it counts the jobs of some rules."""
+
+    def __init__(self, rules: list[str]):
+        super().__init__()
+        self.rules = rules
+        self.total = 0
+        self.jobs: set[int] = set()
+        self.bar: tqdm | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        event = getattr(record, "event", None)
+        if event == LogEvent.RUN_INFO:
+            self.total = sum(record.stats.get(rule, 0) for rule in self.rules)
+        elif event == LogEvent.JOB_STARTED and self.total and not self.bar:
+            # Not before: a dry run announces its jobs too.
+            self.bar = tqdm(total=self.total, desc="networks trained", unit="run", smoothing=0.1)
+        elif event == LogEvent.JOB_INFO and record.rule_name in self.rules:
+            self.jobs.add(record.jobid)
+        elif event == LogEvent.JOB_FINISHED and record.job_id in self.jobs and self.bar:
+            self.jobs.remove(record.job_id)
+            self.bar.update()
+            if self.bar.n == self.total:
+                self.bar.close()
+
+
+def show_progress(rules: list[str]) -> None:
+    """Follow the jobs of `rules` from now on."""
+    logger.addHandler(Progress(rules))

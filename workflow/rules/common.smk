@@ -1,0 +1,54 @@
+# What the other rule files share: the study's settings, the paths of its runs, and the code
+# that each command depends on.
+
+import json
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+sys.path.insert(0, str(workflow.basedir))
+
+from workflow.progress import show_progress
+from workflow.study import StudyError, check, import_closure, read_variants, run_spec
+
+FACTORS = read_variants()
+try:
+    check(config, FACTORS)
+except StudyError as error:
+    raise WorkflowError(str(error))
+
+RESULTS = f"results/{config['study']}"
+DATA = f"results/data/{config['dataset']}"
+CELLS = [f"{variant}/depth{depth}" for variant in config["variants"] for depth in config["depths"]]
+RUNS = [f"{RESULTS}/runs/{cell}/seed{seed}" for cell in CELLS for seed in config["seeds"]]
+TUNING = [f"{RESULTS}/tuning/{cell}/lr{lr}" for cell in CELLS for lr in config["tuning"]["lrs"]]
+
+ENVIRONMENT = f"{workflow.basedir}/environment.yml"
+
+
+wildcard_constraints:
+    variant="|".join(config["variants"]),
+    depth=r"\d+",
+    seed=r"\d+",
+    lr=r"[0-9.e-]+",
+    figure=r"[a-z0-9_]+",
+
+
+CODE = import_closure(
+    [
+        "models.data",
+        "models.variant",
+        "models.tune",
+        "models.train",
+        "analysis.collect",
+        "analysis.provenance",
+        "report.claims",
+        "report.values",
+        "report.render",
+        *[f"analysis.figures.{path.stem}" for path in Path("analysis/figures").glob("[a-z]*.py")],
+    ]
+)
+
+if workflow.is_main_process:
+    show_progress(rules=["tune", "train"])

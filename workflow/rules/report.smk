@@ -1,0 +1,101 @@
+# Input: tables. Output: figures, verdicts, the numbers that the text may print, and the paper.
+
+# Each figure draws one table, at all depths or at the two that the claims compare.
+FIGURES = {
+    "error_by_depth": ("runs", config["depths"]),
+    "interaction": ("runs", [config["compare_depths"]["deep"]]),
+    "train_against_test": ("runs", config["depths"]),
+    "training_curves": ("history", list(config["compare_depths"].values())),
+}
+SECTIONS = sorted(str(path) for path in Path("report/sections").glob("*.md"))
+TEMPLATES = sorted(str(path) for path in Path("report/templates").iterdir())
+
+
+rule figure:
+    input:
+        table=lambda wildcards: f"{RESULTS}/tables/{FIGURES[wildcards.figure][0]}.csv",
+        code=lambda wildcards: CODE[f"analysis.figures.{wildcards.figure}"],
+    output:
+        f"{RESULTS}/figures/{{figure}}.svg",
+    log:
+        f"{RESULTS}/logs/figure/{{figure}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/figure/{{figure}}.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        depths=lambda wildcards: FIGURES[wildcards.figure][1],
+    shell:
+        """
+        python -m analysis.figures.{wildcards.figure} \
+            --table {input.table} \
+            --depths {params.depths} \
+            --out {output} \
+            2> {log}
+        """
+
+
+rule claims:
+    input:
+        claims="report/claims.yaml",
+        config=f"{RESULTS}/config.json",
+        runs=f"{RESULTS}/tables/runs.csv",
+        code=CODE["report.claims"],
+    output:
+        f"{RESULTS}/claims.json",
+    log:
+        f"{RESULTS}/logs/claims.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/claims.tsv"
+    conda:
+        ENVIRONMENT
+    shell:
+        "python -m report.claims --claims {input.claims} --results {RESULTS} 2> {log}"
+
+
+rule values:
+    input:
+        tables=rules.collect.output,
+        claims=f"{RESULTS}/claims.json",
+        config=f"{RESULTS}/config.json",
+        provenance=f"{RESULTS}/provenance.json",
+        manifest=f"{DATA}.json",
+        code=CODE["report.values"],
+    output:
+        f"{RESULTS}/values.json",
+    log:
+        f"{RESULTS}/logs/values.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/values.tsv"
+    conda:
+        ENVIRONMENT
+    shell:
+        """
+        python -m report.values \
+            --results {RESULTS} \
+            --manifest {input.manifest} \
+            2> {log}
+        """
+
+
+rule render:
+    input:
+        values=f"{RESULTS}/values.json",
+        claims=f"{RESULTS}/claims.json",
+        config=f"{RESULTS}/config.json",
+        figures=expand(f"{RESULTS}/figures/{{figure}}.svg", figure=FIGURES),
+        sections=SECTIONS,
+        templates=TEMPLATES,
+        references="report/references.bib",
+        code=CODE["report.render"],
+    output:
+        html=f"{RESULTS}/report/index.html",
+        pdf=f"{RESULTS}/report/report.pdf",
+    log:
+        f"{RESULTS}/logs/render.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/render.tsv"
+    conda:
+        ENVIRONMENT
+    shell:
+        "python -m report.render --results {RESULTS} 2> {log}"
