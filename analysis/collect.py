@@ -17,11 +17,25 @@ import pandas as pd
 from models.files import replacing
 from models.variant import read_run
 
-RUNS = (
-    "dataset variant depth seed lr width epochs steps batch_size parameters status "
-    "train_loss train_error test_loss test_error train_seconds"
-).split()
-TUNING = "dataset variant depth lr seed train_loss train_error status".split()
+RUNS = [
+    "dataset",
+    "variant",
+    "depth",
+    "seed",
+    "lr",
+    "width",
+    "epochs",
+    "steps",
+    "batch_size",
+    "parameters",
+    "status",
+    "train_loss",
+    "train_error",
+    "test_loss",
+    "test_error",
+    "train_seconds",
+]
+TUNING = ["dataset", "variant", "depth", "lr", "seed", "train_loss", "train_error", "status"]
 
 
 def row(folder: Path) -> dict:

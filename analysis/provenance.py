@@ -1,6 +1,7 @@
 """What produced a study's results: configuration, code, packages, machines, cost.
 
-    python -m analysis.provenance --config config.json --runs DIR ... --benchmarks DIR --out FILE
+python -m analysis.provenance --config config.json --runs DIR ...
+    --benchmarks FILE ... --out FILE
 """
 
 import argparse
@@ -48,20 +49,24 @@ def host() -> dict:
     }
 
 
-def cost_by_rule(benchmarks: Path) -> dict[str, dict]:
-    """Jobs, total seconds and largest memory of each rule, from Snakemake's benchmark files."""
-    rows = []
-    for path in sorted(benchmarks.rglob("*.tsv")):
-        table = pd.read_csv(path, sep="\t", na_values=["-"])
-        rows.append((path.relative_to(benchmarks).parts[0].removesuffix(".tsv"), table))
+def cost_by_rule(benchmarks: Iterable[Path]) -> dict[str, dict]:
+    """Jobs, total seconds and largest memory of each rule, from Snakemake's benchmark files,
+    which lie in benchmarks/<rule>/ or are benchmarks/<rule>.tsv."""
+    tables = [
+        pd.read_csv(path, sep="\t", na_values=["-", "NA"]).assign(
+            rule=Path(*path.parts[path.parts.index("benchmarks") + 1 :]).parts[0]
+        )
+        for path in benchmarks
+    ]
+    jobs = pd.concat(tables).fillna({"cpu_time": 0, "max_rss": 0}).groupby("rule")
     return {
-        rule: {
-            "jobs": len(tables := [table for name, table in rows if name == rule]),
-            "seconds": float(sum(table["s"].sum() for table in tables)),
-            "cpu_seconds": float(sum(table["cpu_time"].sum() for table in tables)),
-            "peak_memory_mb": float(max(table["max_rss"].fillna(0).max() for table in tables)),
+        rule.removesuffix(".tsv"): {
+            "jobs": len(rows),
+            "seconds": float(rows["s"].sum()),
+            "cpu_seconds": float(rows["cpu_time"].sum()),
+            "peak_memory_mb": float(rows["max_rss"].max()),
         }
-        for rule in dict.fromkeys(name for name, _ in rows)
+        for rule, rows in jobs
     }
 
 
@@ -77,7 +82,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--runs", type=Path, nargs="+", required=True)
-    parser.add_argument("--benchmarks", type=Path, required=True)
+    parser.add_argument("--benchmarks", type=Path, nargs="+", required=True)
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     runs = runs_record(arguments.runs)

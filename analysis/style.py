@@ -115,7 +115,7 @@ def direct_labels(axes: matplotlib.axes.Axes, ends: dict[str, tuple[float, float
     gap = 1.25 * matplotlib.rcParams["legend.fontsize"] * figure.dpi / 72  # pixels
     floor = -float("inf")
     for variant, (x, y) in sorted(ends.items(), key=lambda item: item[1][1]):
-        right, height = axes.transData.transform((x, y))
+        _, height = axes.transData.transform((x, y))
         floor = max(height, floor + gap)
         axes.annotate(
             LOOKS[variant].label, (x, y), xytext=(7, (floor - height) * 72 / figure.dpi),

@@ -42,9 +42,7 @@ def band(values: Sequence[float]) -> tuple[float, float]:
 
 def summarise(table: pd.DataFrame, by: list[str], column: str) -> pd.DataFrame:
     """`mean_interval` of `column` in each group; columns `by`, mean, low, high, n."""
-    rows = [
-        (*key, *mean_interval(group[column])) for key, group in table.groupby(by, sort=False)
-    ]
+    rows = [(*key, *mean_interval(group[column])) for key, group in table.groupby(by, sort=False)]
     return pd.DataFrame(rows, columns=[*by, *Interval._fields])
 
 

@@ -148,7 +148,8 @@ def main() -> None:
     parser.add_argument("--attempt", type=int, default=1, help="recorded, not used")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    # "error" is use_deterministic_algorithms(True) without its import of the compiler, a second long
+    # "error" does what use_deterministic_algorithms(True) does, without its import of the
+    # compiler, which takes a second.
     torch.set_deterministic_debug_mode("error")
     torch.set_flush_denormal(True)  # a dying network is no reason for a slow one
 

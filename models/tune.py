@@ -1,6 +1,6 @@
 """Choose a learning rate: the one whose run ended with the lowest training loss.
 
-    python -m models.tune RUN_FOLDER ... --out chosen.json
+python -m models.tune RUN_FOLDER ... --out chosen.json
 """
 
 import argparse

@@ -96,8 +96,9 @@ def from_manifest(manifest: dict, file: str) -> Iterator[Value]:
 def from_runs(runs: pd.DataFrame) -> Iterator[Value]:
     """Means and intervals over seeds of each (variant, depth), and its fixed facts."""
     file = "tables/runs.csv"
-    kinds = [("train_error", "%", 100, 1), ("test_error", "%", 100, 1), ("train_loss", "nats", 1, 3)]
-    for column, unit, scale, digits in kinds:
+    for column, unit, scale, digits in (
+        ("train_error", "%", 100, 1), ("test_error", "%", 100, 1), ("train_loss", "nats", 1, 3),
+    ):  # fmt: skip
         # A diverged run has an error but no loss; a loss is averaged where every run has one.
         whole = runs.groupby(["variant", "depth"])[column].transform(lambda x: x.notna().all())
         for row in summarise(runs[whole], ["variant", "depth"], column).itertuples():

@@ -1,6 +1,7 @@
 """How many training runs are done of how many, and how long the rest will take, on the screen."""
 
 import logging
+import sys
 
 from snakemake.logging import logger
 from snakemake_interface_logger_plugins.common import LogEvent
@@ -8,11 +9,15 @@ from tqdm import tqdm
 
 
 class Progress(logging.Handler):
-    """A tqdm bar moved by Snakemake's own events; it counts the jobs of some rules."""
+    """A tqdm bar moved by Snakemake's own events; it counts the jobs of some rules.
 
-    def __init__(self, rules: list[str]):
+    With `errors` it also prints what went wrong, for Snakemake under --quiet all does not.
+    """
+
+    def __init__(self, rules: list[str], errors: bool):
         super().__init__()
         self.rules = rules
+        self.errors = errors
         self.total = 0
         self.jobs: set[int] = set()
         self.bar: tqdm | None = None
@@ -31,8 +36,11 @@ class Progress(logging.Handler):
             self.bar.update()
             if self.bar.n == self.total:
                 self.bar.close()
+        if self.errors and record.levelno >= logging.ERROR:
+            logs = [f"; see {path}" for path in getattr(record, "log", None) or []]
+            tqdm.write(record.getMessage() + "".join(logs), file=sys.stderr)
 
 
-def show_progress(rules: list[str]) -> None:
+def show_progress(rules: list[str], errors: bool) -> None:
     """Follow the jobs of `rules` from now on."""
-    logger.addHandler(Progress(rules))
+    logger.addHandler(Progress(rules, errors))

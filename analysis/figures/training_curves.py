@@ -11,6 +11,8 @@ from analysis.summary import band
 def draw(history: pd.DataFrame) -> plt.Figure:
     figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 2.7), sharey=True)
     depths = sorted(set(history["depth"]))
+    widths = dict(zip(depths, (0.9, 2.2), strict=True))
+    dashes = {"train_error": "", "test_error": (2, 1.5)}
     curves = history.melt(
         ["variant", "depth", "epoch", "seed"], ["train_error", "test_error"], "split", "error"
     )
@@ -19,15 +21,14 @@ def draw(history: pd.DataFrame) -> plt.Figure:
         colour = LOOKS[variant].colour
         mine = curves[curves["variant"] == variant]
         sns.lineplot(
-            mine, x="epoch", y="error", size="depth", sizes=dict(zip(depths, (0.9, 2.2), strict=True)),
-            style="split", dashes={"train_error": "", "test_error": (2, 1.5)},
+            mine, x="epoch", y="error", size="depth", sizes=widths, style="split", dashes=dashes,
             color=colour, errorbar=band, ax=axes, legend=False,
         )  # fmt: skip
         axes.set(title=LOOKS[variant].label, xlabel="Epoch", ylabel="Error (%)", ylim=(0, 100))
         axes.xaxis.get_major_locator().set_params(integer=True)
     handles = [
         plt.Line2D([], [], color="grey", linewidth=width, label=f"depth {depth}")
-        for depth, width in zip(depths, (0.9, 2.2), strict=True)
+        for depth, width in widths.items()
     ] + [
         plt.Line2D([], [], color="grey", linestyle=style, label=label)
         for label, style in (("training", "-"), ("test", (0, (2, 1.5))))

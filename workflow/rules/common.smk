@@ -6,11 +6,16 @@ import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.settings.enums import Quietness
 
 sys.path.insert(0, str(workflow.basedir))
 
 from workflow.progress import show_progress
 from workflow.study import StudyError, check, import_closure, read_variants, run_spec
+
+if workflow.is_main_process:
+    quiet = Quietness.ALL in (workflow.output_settings.quiet or ())
+    show_progress(rules=["tune", "train"], errors=quiet)
 
 FACTORS = read_variants()
 try:
@@ -23,6 +28,14 @@ DATA = f"results/data/{config['dataset']}"
 CELLS = [f"{variant}/depth{depth}" for variant in config["variants"] for depth in config["depths"]]
 RUNS = [f"{RESULTS}/runs/{cell}/seed{seed}" for cell in CELLS for seed in config["seeds"]]
 TUNING = [f"{RESULTS}/tuning/{cell}/lr{lr}" for cell in CELLS for lr in config["tuning"]["lrs"]]
+
+# The jobs that the paper accounts for, by the paths of their logs and benchmarks.
+JOBS = [
+    *[f"tune/{cell}/lr{lr}" for cell in CELLS for lr in config["tuning"]["lrs"]],
+    *[f"choose_lr/{cell}" for cell in CELLS],
+    *[f"train/{cell}/seed{seed}" for cell in CELLS for seed in config["seeds"]],
+    "collect",
+]
 
 ENVIRONMENT = f"{workflow.basedir}/environment.yml"
 
@@ -49,6 +62,3 @@ CODE = import_closure(
         *[f"analysis.figures.{path.stem}" for path in Path("analysis/figures").glob("[a-z]*.py")],
     ]
 )
-
-if workflow.is_main_process:
-    show_progress(rules=["tune", "train"])

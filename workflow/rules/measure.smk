@@ -8,9 +8,9 @@ rule write_config:
         f"{RESULTS}/logs/write_config.log",
     benchmark:
         f"{RESULTS}/benchmarks/write_config.tsv"
+    localrule: True
     conda:
         ENVIRONMENT
-    localrule: True
     params:
         config=json.dumps(config, sort_keys=True, indent=2),
     shell:
@@ -35,13 +35,14 @@ rule collect:
     params:
         runs=RUNS,
         tuning=TUNING,
+        tables=f"{RESULTS}/tables",
     shell:
         """
         python -m analysis.collect \
             --runs {params.runs} \
             --tuning {params.tuning} \
-            --out {RESULTS}/tables \
-            2> {log}
+            --out {params.tables} \
+            2>{log}
         """
 
 
@@ -49,6 +50,7 @@ rule provenance:
     input:
         config=f"{RESULTS}/config.json",
         metrics=expand("{run}/metrics.json", run=[*RUNS, *TUNING]),
+        tables=rules.collect.output,
         code=CODE["analysis.provenance"],
     output:
         f"{RESULTS}/provenance.json",
@@ -60,12 +62,13 @@ rule provenance:
         ENVIRONMENT
     params:
         runs=[*RUNS, *TUNING],
+        benchmarks=[f"{RESULTS}/benchmarks/{job}.tsv" for job in JOBS],
     shell:
         """
         python -m analysis.provenance \
             --config {input.config} \
             --runs {params.runs} \
-            --benchmarks {RESULTS}/benchmarks \
+            --benchmarks {params.benchmarks} \
             --out {output} \
-            2> {log}
+            2>{log}
         """

@@ -31,7 +31,7 @@ rule figure:
             --table {input.table} \
             --depths {params.depths} \
             --out {output} \
-            2> {log}
+            2>{log}
         """
 
 
@@ -49,8 +49,10 @@ rule claims:
         f"{RESULTS}/benchmarks/claims.tsv"
     conda:
         ENVIRONMENT
+    params:
+        results=RESULTS,
     shell:
-        "python -m report.claims --claims {input.claims} --results {RESULTS} 2> {log}"
+        "python -m report.claims --claims {input.claims} --results {params.results} 2> {log}"
 
 
 rule values:
@@ -69,12 +71,14 @@ rule values:
         f"{RESULTS}/benchmarks/values.tsv"
     conda:
         ENVIRONMENT
+    params:
+        results=RESULTS,
     shell:
         """
         python -m report.values \
-            --results {RESULTS} \
+            --results {params.results} \
             --manifest {input.manifest} \
-            2> {log}
+            2>{log}
         """
 
 
@@ -97,5 +101,7 @@ rule render:
         f"{RESULTS}/benchmarks/render.tsv"
     conda:
         ENVIRONMENT
+    params:
+        results=RESULTS,
     shell:
-        "python -m report.render --results {RESULTS} 2> {log}"
+        "python -m report.render --results {params.results} 2> {log}"

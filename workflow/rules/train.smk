@@ -43,7 +43,7 @@ rule tune:
         folder=lambda wildcards, output: str(Path(output.run).parent),
     shell:
         """
-        exec 2> {log}
+        exec 2>{log}
         python -m models.variant --spec {params.spec:q} --out {output.run}
         python -m models.train \
             --spec {output.run} \
@@ -97,7 +97,7 @@ rule train:
         folder=lambda wildcards, output: str(Path(output.run).parent),
     shell:
         """
-        exec 2> {log}
+        exec 2>{log}
         python -m models.variant --spec {params.spec:q} --lr-from {input.lr} --out {output.run}
         python -m models.train \
             --spec {output.run} \

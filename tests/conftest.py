@@ -1,0 +1,49 @@
+"""The quick study, run once for all tests, in a copy of the project."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PARTS = ("Snakefile", "environment.yml", "models", "analysis", "report", "workflow")
+QUICK = ("--cores", "2", "--configfile", "workflow/config/quick.yaml")
+
+
+def copy_project(folder: Path) -> Path:
+    """A copy of all that Snakemake needs."""
+    for part in PARTS:
+        if (ROOT / part).is_dir():
+            shutil.copytree(
+                ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__")
+            )
+        else:
+            shutil.copy2(ROOT / part, folder / part)
+    return folder
+
+
+def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run Snakemake in a folder, with this Python first on the path."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return subprocess.run(
+        [sys.executable, "-m", "snakemake", *arguments],
+        cwd=folder, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def quick_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project in which the quick study has been run."""
+    folder = copy_project(tmp_path_factory.mktemp("project"))
+    finished = snakemake(folder, *QUICK)
+    assert finished.returncode == 0, finished.stderr[-3000:]
+    return folder
+
+
+@pytest.fixture(scope="session")
+def quick_study(quick_project: Path) -> Path:
+    """The results of the quick study."""
+    return quick_project / "results/quick"

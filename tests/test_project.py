@@ -1,0 +1,71 @@
+"""The project's own promises: one lock, clean lint, a formatted workflow."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import yaml
+from conftest import ROOT, copy_project, snakemake
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+LOCK = ROOT / "workflow/envs/requirements.txt"
+
+
+def locked() -> dict[str, str]:
+    lines = [line.split("#")[0].strip() for line in LOCK.read_text().splitlines()]
+    pins = [line.split("==") for line in lines if line]
+    return {canonicalize_name(name): version for name, version in pins}
+
+
+def test_the_lock_pins_every_direct_dependency() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    pins = locked()
+    for text in [*project["dependencies"], *project["optional-dependencies"]["test"]]:
+        requirement = Requirement(text)
+        version = pins[canonicalize_name(requirement.name)]
+        assert requirement.specifier.contains(version), text
+
+
+def test_environment_yml_uses_the_lock_and_an_allowed_python() -> None:
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    python, _, pip = environment["dependencies"]
+    assert pip == {"pip": [f"--requirement {LOCK.relative_to(ROOT)}"]}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    version = re.fullmatch(r"python=(\S+)", python)[1]
+    assert Requirement(f"python{project['requires-python']}").specifier.contains(version)
+
+
+def test_every_import_is_a_direct_dependency() -> None:
+    """What the code imports is declared, not there by luck."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    texts = [*project["dependencies"], *project["optional-dependencies"]["test"]]
+    declared = {canonicalize_name(Requirement(text).name) for text in texts}
+    other_names = {"yaml": "pyyaml", "pypandoc": "pypandoc-binary", "fontTools": "fonttools"}
+    ours = {"models", "analysis", "report", "workflow", "tests", "conftest"}
+    for folder in ("models", "analysis", "report", "workflow", "tests"):
+        for path in (ROOT / folder).rglob("*.py"):
+            for name in re.findall(r"^\s*(?:import|from) (\w+)", path.read_text(), re.MULTILINE):
+                if name not in ours and name not in sys.stdlib_module_names:
+                    wanted = canonicalize_name(other_names.get(name, name))
+                    assert wanted in declared, f"{path.name} imports {name}"
+
+
+def test_snakemake_lint_is_clean(tmp_path: Path) -> None:
+    linted = snakemake(copy_project(tmp_path), "--lint")
+    assert linted.returncode == 0, linted.stderr
+    assert "Congratulations, your workflow is in a good condition!" in linted.stderr
+
+
+def test_code_is_formatted_and_lints() -> None:
+    for command in (
+        ["ruff", "check", "."],
+        ["ruff", "format", "--check", "."],
+        ["snakefmt", "--check", "Snakefile", "workflow/rules"],
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr

@@ -1,0 +1,234 @@
+"""Averages, intervals, tests and verdicts, against SciPy and against hand-made data."""
+
+import itertools
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import ROOT
+from scipy import stats
+
+from analysis.summary import mean_interval, sign_flip_p_value, summarise
+from report.claims import adjust, effects, judge, read_claims, verdict
+from report.values import count, fixed, listed
+
+X = [0.31, 0.27, 0.42, 0.35, 0.29]
+DEPTHS = {"shallow": 20, "deep": 56}
+
+
+def test_interval_is_students() -> None:
+    mean, low, high, n = mean_interval(X)
+    expected = stats.ttest_1samp(X, 0).confidence_interval(0.95)
+    assert (mean, low, high, n) == pytest.approx((np.mean(X), *expected, 5))
+
+
+def test_interval_of_equal_values_is_a_point_and_of_one_is_refused() -> None:
+    assert mean_interval([0.0, 0.0, 0.0]) == (0, 0, 0, 3)
+    for bad in ([1.0], [1.0, math.nan]):
+        with pytest.raises(ValueError, match="two finite values"):
+            mean_interval(bad)
+
+
+def test_summarise_groups() -> None:
+    table = pd.DataFrame({"v": list("aabb"), "x": [1.0, 3.0, 5.0, 5.0]})
+    rows = summarise(table, ["v"], "x").set_index("v")
+    assert rows.loc["a", "mean"] == 2
+    assert rows.loc["b", ["low", "high"]].tolist() == [5, 5]
+    assert rows["n"].tolist() == [2, 2]
+
+
+def test_sign_flip_p_value_counts_all_sign_patterns() -> None:
+    x = np.array([0.5, 1.2, -0.3, 0.9])
+    means = [np.mean(x * signs) for signs in itertools.product((1, -1), repeat=4)]
+    upper = np.mean(np.array(means) >= x.mean() - 1e-12)
+    assert sign_flip_p_value(x) == pytest.approx(2 * upper)
+    assert sign_flip_p_value([1, 2, 3, 4, 5]) == pytest.approx(2 / 2**5)
+
+
+@pytest.mark.parametrize(
+    ("prediction", "low", "high", "expected"),
+    [
+        ("above", 1.5, 3, "supported"), ("above", -3, 0.5, "contradicted"),
+        ("above", 0.5, 3, "inconclusive"), ("below", 1.5, 3, "contradicted"),
+        ("below", -3, 0.5, "supported"), ("below", 1, 3, "inconclusive"),
+    ],
+)  # fmt: skip
+def test_verdict_compares_the_interval_with_the_smallest_effect(
+    prediction: str, low: float, high: float, expected: str
+) -> None:
+    assert verdict(prediction, low, high, 1) == expected
+
+
+def runs(rise: float) -> pd.DataFrame:
+    """Plain networks whose training error rises by `rise` from depth 20 to 56, give or take."""
+    rows = [
+        {
+            "variant": variant, "depth": depth, "seed": seed, "test_error": 0.5,
+            "train_error": 0.1 + (rise + 0.001 * seed if depth == 56 else 0),
+        }
+        for variant in ("plain", "plain_bn", "residual", "residual_bn")
+        for depth in (20, 56)
+        for seed in range(5)
+    ]  # fmt: skip
+    return pd.DataFrame(rows).sample(frac=1, random_state=0)
+
+
+def test_data_flip_the_verdict() -> None:
+    claims = {claim.id: claim for claim in read_claims(ROOT / "report/claims.yaml")}
+    claim = claims["plain_bn_degrades"]
+    assert judge(claim, runs(0.2), DEPTHS)["verdict"] == "supported"
+    assert judge(claim, runs(0.0), DEPTHS)["verdict"] == "contradicted"
+    assert judge(claim, runs(0.0085), DEPTHS)["verdict"] == "inconclusive"
+    opposite = claims["residual_bn_does_not_degrade"]
+    assert judge(opposite, runs(0.2), DEPTHS)["verdict"] == "contradicted"
+    assert judge(opposite, runs(-0.2), DEPTHS)["verdict"] == "supported"
+
+
+def test_effects_are_paired_by_seed_in_percentage_points() -> None:
+    claim = read_claims(ROOT / "report/claims.yaml")[0]
+    np.testing.assert_allclose(effects(claim, runs(0.2), DEPTHS), [20, 20.1, 20.2, 20.3, 20.4])
+    with pytest.raises(ValueError, match="the study runs no 'plain_bn' at depth 110"):
+        effects(claim, runs(0.2), {"shallow": 20, "deep": 110})
+
+
+def test_holm_adjusts_within_a_section() -> None:
+    claims = [{"section": s, "p_value": p} for s, p in [("a", 0.01), ("a", 0.04), ("b", 0.04)]]
+    assert [claim["p_adjusted"] for claim in adjust(claims)] == pytest.approx([0.02, 0.04, 0.04])
+
+
+def test_claims_file_refuses_a_typo(tmp_path: Path) -> None:
+    good = (ROOT / "report/claims.yaml").read_text()
+    for old, new, message in [
+        ("prediction: above", "predicton: above", "predicton"),
+        ("depth: deep", "depth: deeper", "depth"),
+        ("id: plain_degrades", "id: plain_bn_degrades", "'plain_bn_degrades' is given twice"),
+    ]:
+        path = tmp_path / "claims.yaml"
+        path.write_text(good.replace(old, new, 1))
+        with pytest.raises(ValueError, match=message):
+            read_claims(path)
+
+
+def test_numbers_as_printed() -> None:
+    assert fixed(-1.26, 1) == "\u22121.3"
+    assert fixed(-0.04, 1) == "0.0"
+    assert count(12345) == "12\u202f345"
+    assert listed([8, 20, 56]) == "8, 20 and 56"
+    assert listed([0.1]) == "0.1"
+
+
+def test_contract_of_the_tables(quick_study: Path) -> None:
+    table = pd.read_csv(quick_study / "tables/runs.csv")
+    assert list(table) == [
+        "dataset",
+        "variant",
+        "depth",
+        "seed",
+        "lr",
+        "width",
+        "epochs",
+        "steps",
+        "batch_size",
+        "parameters",
+        "status",
+        "train_loss",
+        "train_error",
+        "test_loss",
+        "test_error",
+        "train_seconds",
+    ]
+    assert len(table) == 4 * 2 * 2
+    assert set(table["status"]) <= {"finished", "diverged"}
+    assert table[["train_error", "test_error"]].stack().between(0, 1).all()
+    pairs = table.pivot_table(index=["depth", "seed"], columns="variant", values="parameters")
+    assert (pairs["plain_bn"] == pairs["residual_bn"]).all()
+    assert (pairs["plain"] == pairs["residual"]).all()
+
+    tuning = pd.read_csv(quick_study / "tables/tuning.csv")
+    assert list(tuning) == (
+        ["dataset", "variant", "depth", "lr", "seed", "train_loss", "train_error", "status"]
+    )
+    assert len(tuning) == 4 * 2 * 2
+    assert set(tuning["seed"]) == {100}
+    best = tuning.loc[tuning.groupby(["variant", "depth"])["train_loss"].idxmin()]
+    chosen = table.groupby(["variant", "depth"])["lr"].unique()
+    for row in best.itertuples():
+        assert chosen[row.variant, row.depth].tolist() == [row.lr]
+
+    history = pd.read_csv(quick_study / "tables/history.csv")
+    assert len(history) == table["epochs"].sum()
+
+
+def test_contract_of_a_run(quick_study: Path) -> None:
+    for folder in quick_study.glob("runs/*/depth*/seed*"):
+        names = {path.name for path in folder.iterdir()}
+        assert names == {"run.json", "history.csv", "metrics.json", "checkpoint.pt"}
+    assert len(list(quick_study.glob("runs/*/depth*/seed*"))) == 16
+    for name in ("error_by_depth", "training_curves", "train_against_test", "interaction"):
+        assert (quick_study / f"figures/{name}.svg").read_text().startswith("<?xml")
+
+
+def test_contract_of_claims_values_and_provenance(quick_study: Path) -> None:
+    claims = json.loads((quick_study / "claims.json").read_text())["claims"]
+    fields = [
+        "id",
+        "section",
+        "statement",
+        "prediction",
+        "metric",
+        "contrast",
+        "effect",
+        "ci_low",
+        "ci_high",
+        "unit",
+        "n",
+        "p_value",
+        "p_adjusted",
+        "smallest_effect",
+        "verdict",
+    ]
+    table = pd.read_csv(quick_study / "tables/runs.csv")
+    errors = 100 * table.pivot_table(
+        index=["variant", "depth"], columns="seed", values="train_error"
+    )
+    for claim in claims:
+        assert set(fields) <= claim.keys()
+        assert claim["n"] == 2
+    effect = (errors.loc["plain_bn", 14] - errors.loc["plain_bn", 8]).mean()
+    assert claims[0]["effect"] == pytest.approx(effect)
+
+    values = json.loads((quick_study / "values.json").read_text())["values"]
+    by_key = {value["key"]: value for value in values}
+    assert len(by_key) == len(values)
+    mean = errors.loc["residual_bn", 14].mean()
+    value = by_key["train_error.residual_bn.14.mean"]
+    assert value["value"] == pytest.approx(mean)
+    assert value["text"] == f"{mean:.1f}"
+    assert value["source"] == {
+        "file": "tables/runs.csv", "filter": {"variant": "residual_bn", "depth": 14},
+        "column": "train_error", "statistic": "mean over seeds",
+    }  # fmt: skip
+
+    record = json.loads((quick_study / "provenance.json").read_text())
+    assert record["rules"]["train"]["jobs"] == 16
+    assert record["rules"]["train"]["peak_memory_mb"] > 50
+    assert record["packages"]["torch"].startswith("2.13.0")
+    assert "models/train.py" in record["code"]
+    assert record["attempts"] == 1
+    assert record["resumed"] is False
+
+
+def test_a_run_is_repeated_from_its_own_json_alone(quick_project: Path, tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    folder = quick_project / "results/quick/runs/residual_bn/depth8/seed1"
+    subprocess.run(
+        [sys.executable, "-m", "models.train", "--spec", folder / "run.json", "--out", tmp_path],
+        cwd=quick_project, check=True, capture_output=True,
+    )  # fmt: skip
+    for name in ("run.json", "history.csv"):
+        assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()

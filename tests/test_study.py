@@ -1,0 +1,205 @@
+"""The configuration: what is refused, with which words, and what a run depends on."""
+
+import copy
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import QUICK, ROOT, copy_project, snakemake
+
+from models.variant import from_dict
+from workflow.study import StudyError, check, import_closure, read_variants, run_spec
+
+DEFAULT = yaml.safe_load((ROOT / "workflow/config/default.yaml").read_text())
+VARIANTS = read_variants()
+
+
+def test_the_default_study_is_accepted() -> None:
+    check(DEFAULT, VARIANTS)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("epoch", 3, "config: 'epoch' is not known; expected one of study, "),
+        ("sedes", [1, 2], "config: 'sedes' is not known; did you mean seeds?"),
+        ("training.epoch", 3, "config: training.'epoch' is not known; did you mean epochs?"),
+        ("training.epochs", "ten", "config: training.epochs: 'ten' is not of type 'integer'"),
+        ("training.momentum", 1, "config: training.momentum: 1 is greater than or equal to"),
+        ("training.weight_decay", "1e-4", "config: training.weight_decay: '1e-4' is not of type"),
+        ("training.warmup_epochs", 10, "config: training.warmup_epochs: 10 must be less than"),
+        ("depths", [8, 21], "config: depths: 21 is not 6n + 2"),
+        ("depths", [8, 2, 56, 20], "config: depths: 2 is not 6n + 2"),
+        ("depths", [], "config: depths: [] "),
+        ("compare_depths.deep", 44, "config: compare_depths.deep: 44 is not among depths"),
+        ("compare_depths.deep", 8, "config: compare_depths: shallow (20) must be less than deep"),
+        ("variants", ["plain_nb"], "config: variants: 'plain_nb' is not known; did you mean plain"),
+        ("variants", ["plain", "plain"], "config: variants: ['plain', 'plain'] has non-unique"),
+        ("variants", [True], "config: variants.0: True is not of type 'string'"),
+        ("seeds", [1, 1], "config: seeds: [1, 1] has non-unique elements"),
+        ("seeds", [1], "config: seeds: [1] is too short"),
+        ("tuning.seed", 3, "config: tuning.seed: 3 is among seeds"),
+        ("tuning.lrs", [0.1, -0.1], "config: tuning.lrs.1: -0.1 is less than or equal to"),
+        ("dataset", "mnist", "config: dataset: 'mnist' is not one of ['mnist1d']"),
+        ("study", "../up", "config: study: '../up' does not match"),
+    ],
+)
+def test_a_mistake_gets_one_line(path: str, value: object, message: str) -> None:
+    config = copy.deepcopy(DEFAULT)
+    *folders, key = path.split(".")
+    node = config
+    for folder in folders:
+        node = node[folder]
+    node[key] = value
+    with pytest.raises(StudyError) as error:
+        check(config, VARIANTS)
+    assert str(error.value).startswith(message)
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_key_is_named_with_its_meaning() -> None:
+    config = copy.deepcopy(DEFAULT)
+    del config["training"]["epochs"]
+    with pytest.raises(StudyError, match=r"config: training\.epochs is missing: passes over"):
+        check(config, VARIANTS)
+
+
+def test_spec_clips_where_there_is_no_norm_and_nowhere_else() -> None:
+    for name, factors in VARIANTS.items():
+        spec = json.loads(run_spec(DEFAULT, factors, name, 20, 1, 0.1, ["end"]))
+        clip = 1.0 if factors["norm"] == "none" else None
+        assert spec["train"]["gradient_clip"] == clip
+        assert from_dict(spec).variant == name
+
+
+def test_spec_is_canonical_text() -> None:
+    factors = VARIANTS["plain"]
+    turned = dict(reversed(DEFAULT.items()))
+    arguments = ("plain", 20, 1, 0.1, ["end"])
+    assert run_spec(DEFAULT, factors, *arguments) == run_spec(turned, factors, *arguments)
+
+
+def test_import_closure_holds_what_a_module_needs_and_no_more() -> None:
+    closure = import_closure(["models.train", "analysis.figures.error_by_depth"])
+    assert closure["models.train"] == [
+        f"models/{name}.py"
+        for name in ("data", "evaluate", "files", "initialise", "network", "train", "variant")
+    ]
+    assert closure["analysis.figures.error_by_depth"] == [
+        "analysis/figures/error_by_depth.py",
+        "analysis/style.py",
+        "analysis/summary.py",
+        "models/files.py",
+    ]
+
+
+def test_imports_point_one_way() -> None:
+    modules = [
+        str(path.relative_to(ROOT).with_suffix("")).replace("/", ".")
+        for package in ("models", "analysis")
+        for path in (ROOT / package).rglob("[a-z]*.py")
+    ]
+    for module, files in import_closure(modules).items():
+        allowed = ("models/",) if module.startswith("models.") else ("models/", "analysis/")
+        assert all(file.startswith(allowed) for file in files), module
+
+
+def test_snakemake_prints_a_config_mistake_in_one_line(tmp_path: Path) -> None:
+    folder = copy_project(tmp_path)
+    for quiet in ((), ("--quiet", "all")):
+        refused = snakemake(folder, "--cores", "1", "--config", "widht=3", *quiet)
+        assert refused.returncode == 1
+        assert "config: 'widht' is not known; did you mean width?" in refused.stderr
+        assert "Traceback" not in refused.stderr
+    assert not (folder / "results").exists()
+
+
+def planned(folder: Path) -> dict[str, int]:
+    """How many jobs of each rule a rerun of the quick study would start."""
+    dry = snakemake(folder, *QUICK, "--dry-run", "--quiet", "rules")
+    assert dry.returncode == 0, dry.stderr
+    if "Nothing to be done" in dry.stdout + dry.stderr:
+        return {}
+    rows = [line.split() for line in (dry.stdout + dry.stderr).splitlines()]
+    table = {row[0]: int(row[1]) for row in rows if len(row) == 2 and row[1].isdigit()}
+    return {rule: n for rule, n in table.items() if rule not in ("total", "all")}
+
+
+@pytest.fixture(scope="module")
+def finished(quick_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the finished quick study to edit; an edit is undone by its test."""
+    folder = tmp_path_factory.mktemp("finished") / "project"
+    shutil.copytree(quick_project, folder, copy_function=shutil.copy2)
+    return folder
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+WRITING = {"claims": 1, "values": 1, "render": 1}
+TABLES = {"collect": 1, "provenance": 1, "figure": 4, **WRITING}
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "jobs"),
+    [
+        ("README-not-there", "", "", {}),
+        ("report/sections/limitations.md", "One data set", "A data set", {"render": 1}),
+        ("report/values.py", "thousands set", "thousands put", {"values": 1, "render": 1}),
+        ("report/claims.yaml", "smallest_effect: 1", "smallest_effect: 2", WRITING),
+        ("analysis/figures/interaction.py", "size=3", "size=4", {"figure": 1, "render": 1}),
+        ("analysis/collect.py", "Gather finished", "Collect finished", TABLES),
+        (
+            "models/evaluate.py", "in eval mode", "in evaluation mode",
+            {"tune": 16, "choose_lr": 8, "train": 16, **TABLES},
+        ),
+        (
+            "workflow/config/quick.yaml", "seeds: [0, 1]", "seeds: [0, 1, 2]",
+            {"train": 8, "write_config": 1, **TABLES},
+        ),
+        (
+            "workflow/config/variants.yaml", "plain: {shortcut: none", "plain: {shortcut: identity",
+            {"tune": 4, "choose_lr": 2, "train": 4, **TABLES},
+        ),
+    ],
+)  # fmt: skip
+def test_an_edit_reruns_what_depends_on_it_and_no_more(
+    finished: Path, file: str, old: str, new: str, jobs: dict[str, int]
+) -> None:
+    path = finished / file
+    before = path.read_text() if path.exists() else None
+    if before is not None:
+        edit(path, old, new)
+    try:
+        assert planned(finished) == jobs
+    finally:
+        if before is not None:
+            path.write_text(before)
+
+
+def test_an_added_variant_runs_alone(finished: Path) -> None:
+    """One entry in variants.yaml, one in style.py and its name in the study: only its own runs."""
+    edited = {
+        "workflow/config/variants.yaml": (
+            "plain: {", "residual_twin: {shortcut: identity, norm: batch}\nplain: {"
+        ),
+        "workflow/config/default.yaml": ("residual_bn]", "residual_bn, residual_twin]"),
+        "analysis/style.py": (
+            "LOOKS = {", 'LOOKS = {\n    "residual_twin": Look("twin", BLUE, "", "D"),'
+        ),
+    }  # fmt: skip
+    before = {file: (finished / file).read_text() for file in edited}
+    for file, (old, new) in edited.items():
+        edit(finished / file, old, new)
+    try:
+        jobs = planned(finished)
+    finally:
+        for file, text in before.items():
+            (finished / file).write_text(text)
+    runs = {"tune": 4, "choose_lr": 2, "train": 4}
+    assert jobs == {**runs, "write_config": 1, **TABLES}
