@@ -20,6 +20,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim.sgd import sgd
 from tqdm import tqdm
 
 from models.data import FOLDER, Dataset, load
@@ -54,30 +55,29 @@ def build(run: Run, data: Dataset) -> Network:
 def train(network: nn.Module, run: Run, data: Dataset) -> list[Epoch]:
     """Train in place, and return the history. Stops after an epoch whose loss is not finite."""
     spec = run.train
-    optimiser = torch.optim.SGD(
-        network.parameters(), lr=spec.lr, momentum=spec.momentum,
-        weight_decay=spec.weight_decay, fused=True,
-    )  # fmt: skip
+    weights = list(network.parameters())
+    momenta: list[Tensor | None] = [None] * len(weights)
     steps = len(data.train_targets) // spec.batch_size  # the odd examples wait for another epoch
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda step: lr_factor(step, steps, spec)
-    )
     order = torch.Generator().manual_seed(run.seed)
     history = []
     for epoch in tqdm(range(1, spec.epochs + 1), desc=f"{run.variant} {run.depth}", unit="epoch"):
         network.train()
         loss_sum, wrong = torch.zeros(()), torch.zeros(())
-        for batch in batches(len(data.train_targets), spec.batch_size, order):
+        for step, batch in enumerate(batches(len(data.train_targets), spec.batch_size, order)):
             x, y = data.train_inputs[batch], data.train_targets[batch]
             logits = network(x)
             loss = F.cross_entropy(logits, y)
-            optimiser.zero_grad()
+            network.zero_grad()
             loss.backward()
             if spec.gradient_clip is not None:
-                nn.utils.clip_grad_norm_(network.parameters(), spec.gradient_clip)
-            lr = schedule.get_last_lr()[0]
-            optimiser.step()
-            schedule.step()
+                nn.utils.clip_grad_norm_(weights, spec.gradient_clip)
+            lr = spec.lr * lr_factor((epoch - 1) * steps + step, steps, spec)
+            # The function under torch.optim.SGD, whose class imports the compiler, a second long.
+            sgd(
+                weights, [weight.grad for weight in weights], momenta, fused=True, lr=lr,
+                momentum=spec.momentum, weight_decay=spec.weight_decay, dampening=0.0,
+                nesterov=False, maximize=False,
+            )  # fmt: skip
             # Kept as tensors: reading a number here would stop a GPU at every step.
             loss_sum += loss.detach()
             wrong += (logits.detach().argmax(1) != y).sum()

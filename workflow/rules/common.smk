@@ -1,5 +1,5 @@
-# What the other rule files share: the study's settings, the paths of its runs, and the code
-# that each command depends on.
+# Shared by all files here: the settings of the study, the paths of its runs, and the code that
+# each command depends on.
 
 import json
 import sys
@@ -62,3 +62,21 @@ CODE = import_closure(
         *[f"analysis.figures.{path.stem}" for path in Path("analysis/figures").glob("[a-z]*.py")],
     ]
 )
+
+
+def spec(variant, depth, seed, lr, checkpoints):
+    return run_spec(config, FACTORS[variant], variant, int(depth), int(seed), lr, checkpoints)
+
+
+def tuning_spec(wildcards):
+    lr = float(wildcards.lr)
+    return spec(wildcards.variant, wildcards.depth, config["tuning"]["seed"], lr, [])
+
+
+def training_spec(wildcards):
+    return spec(wildcards.variant, wildcards.depth, wildcards.seed, None, ["init", "end"])
+
+
+def tuning_runs(wildcards):
+    cell = f"{RESULTS}/tuning/{wildcards.variant}/depth{wildcards.depth}"
+    return [f"{cell}/lr{lr}" for lr in config["tuning"]["lrs"]]

@@ -35,7 +35,7 @@ rule collect:
     params:
         runs=RUNS,
         tuning=TUNING,
-        tables=f"{RESULTS}/tables",
+        tables=lambda wildcards, output: str(Path(output.runs).parent),
     shell:
         """
         python -m analysis.collect \

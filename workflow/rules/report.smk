@@ -50,7 +50,7 @@ rule claims:
     conda:
         ENVIRONMENT
     params:
-        results=RESULTS,
+        results=lambda wildcards, input: str(Path(input.config).parent),
     shell:
         "python -m report.claims --claims {input.claims} --results {params.results} 2> {log}"
 
@@ -72,7 +72,7 @@ rule values:
     conda:
         ENVIRONMENT
     params:
-        results=RESULTS,
+        results=lambda wildcards, input: str(Path(input.config).parent),
     shell:
         """
         python -m report.values \
@@ -102,6 +102,6 @@ rule render:
     conda:
         ENVIRONMENT
     params:
-        results=RESULTS,
+        results=lambda wildcards, input: str(Path(input.config).parent),
     shell:
         "python -m report.render --results {params.results} 2> {log}"

@@ -3,24 +3,6 @@
 # lowest final training loss is then used on every evaluation seed. Output: a folder a run.
 
 
-def spec(variant, depth, seed, lr, checkpoints):
-    return run_spec(config, FACTORS[variant], variant, int(depth), int(seed), lr, checkpoints)
-
-
-def tuning_spec(wildcards):
-    lr = float(wildcards.lr)
-    return spec(wildcards.variant, wildcards.depth, config["tuning"]["seed"], lr, [])
-
-
-def training_spec(wildcards):
-    return spec(wildcards.variant, wildcards.depth, wildcards.seed, None, ["init", "end"])
-
-
-def tuning_runs(wildcards):
-    cell = f"{RESULTS}/tuning/{wildcards.variant}/depth{wildcards.depth}"
-    return [f"{cell}/lr{lr}" for lr in config["tuning"]["lrs"]]
-
-
 rule tune:
     input:
         data=f"{DATA}.pt",
