@@ -3,8 +3,9 @@
 CORES ?= 8
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
-# The newest Python on the path that will do; without one the name python3 stays, and is refused.
-PYTHON ?= $(or $(firstword $(foreach version,3.13 3.12 3.11,$(shell command -v python$(version)))),python3)
+# The first Python on the path that will do; a name on the path may be an empty shim, so each is asked.
+PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,$(shell \
+	$(name) -c 'import sys; sys.version_info < (3, 11) or print(sys.executable)' 2>/dev/null)))
 
 .PHONY: report test clean
 
@@ -19,8 +20,7 @@ clean:
 	rm -rf results .snakemake
 
 $(VENV)/installed: workflow/envs/requirements.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-		|| { echo 'error: Python 3.11 or newer is needed; name one with: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)'; exit 1; }
+	@test -n "$(PYTHON)" || { echo 'error: Python 3.11 or newer is needed, and none is on the path; name one with: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11'; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@

@@ -18,7 +18,7 @@ def draw(runs: pd.DataFrame) -> plt.Figure:
             errorbar=band, ax=axes, legend=False,
         )  # fmt: skip
         axes.set(xlabel="Depth (weight layers)", xticks=sorted(set(runs["depth"])))
-    panels[0].set(title="Training", ylabel="Error (%)", ylim=(0, None))
+    panels[0].set(title="Training", ylabel="Error (%)", ylim=(0, 100))
     panels[1].set(title="Test")
     last = runs[runs["depth"] == runs["depth"].max()].groupby("variant")[["depth", "test"]].mean()
     direct_labels(panels[1], {name: tuple(end) for name, end in last.iterrows()})

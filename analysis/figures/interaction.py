@@ -32,7 +32,7 @@ def draw(runs: pd.DataFrame) -> plt.Figure:
         end = cells[(cells["norm"] == "BN") & (cells["shortcut"] == name)]["error"].mean()
         axes.annotate(name, (1, end), xytext=(10, 0), textcoords="offset points", va="center",
                       color=colour, annotation_clip=False)  # fmt: skip
-    axes.set(xlabel="", ylabel="Training error (%)", ylim=(0, None))
+    axes.set(xlabel="", ylabel="Training error (%)", ylim=(0, 100))
     return figure
 
 
