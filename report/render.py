@@ -16,7 +16,6 @@ import difflib
 import html
 import json
 import math
-import os
 import re
 import subprocess
 import sys
@@ -31,6 +30,8 @@ import jinja2.ext
 import math_core
 import pypandoc
 import typst
+
+from models.files import replacing
 
 HERE = Path(__file__).resolve().parent
 TEMPLATES = HERE / "templates"
@@ -79,7 +80,8 @@ def describe(source: dict[str, Any]) -> str:
 def literal(text: str) -> str:
     """Text that Markdown and HTML print as it stands: each special character an entity."""
     escaped = re.sub(r"[^\w\s]", lambda match: f"&#{ord(match[0])};", text)
-    return re.sub(r"\s+", " ", escaped.replace("_", "&#95;"))
+    # A narrow no-break space between thousands is kept.
+    return re.sub(r"[ \t\r\n]+", " ", escaped.replace("_", "&#95;"))
 
 
 class Values:
@@ -366,14 +368,6 @@ def pdf(tree: str, results: Path) -> bytes:
 # Both --------------------------------------------------------------------------------------------
 
 
-def write(path: Path, content: bytes) -> None:
-    """Writes a whole file or none."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(content)
-    temporary.replace(path)
-
-
 def render(results: Path, sections: Path) -> None:
     """Writes report/index.html and report/report.pdf of a study, or raises RenderError."""
     results, sections = results.resolve(), sections.resolve()
@@ -383,7 +377,8 @@ def render(results: Path, sections: Path) -> None:
         paper = pool.submit(pdf, tree, results)
     outputs = {"index.html": web.result().encode(), "report.pdf": paper.result()}
     for name, content in outputs.items():
-        write(results / "report" / name, content)
+        with replacing(results / "report" / name) as path:
+            path.write_bytes(content)
 
 
 def main() -> int:

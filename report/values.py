@@ -93,7 +93,7 @@ def from_manifest(manifest: dict, file: str) -> Iterator[Value]:
     yield Value("data.length", manifest["shape"][-1], count(manifest["shape"][-1]), "", length)
 
 
-def from_runs(runs: pd.DataFrame) -> Iterator[Value]:
+def from_runs(runs: pd.DataFrame, classes: int) -> Iterator[Value]:
     """Means and intervals over seeds of each (variant, depth), and its fixed facts."""
     file = "tables/runs.csv"
     for column, unit, scale, digits in (
@@ -129,6 +129,10 @@ def from_runs(runs: pd.DataFrame) -> Iterator[Value]:
     yield Value("steps", steps, count(steps), "steps", Source(file, "steps", statistic="maximum"))
     yield Value("runs.n", len(runs), count(len(runs)), "runs", Source(file, "", {}, "rows"))
     yield counted("runs.diverged", runs, "status", "diverged", file, {})
+    guess = math.log(classes) - 0.01
+    n = int((runs["train_loss"] > guess).sum())
+    source = Source(file, "train_loss", {}, f"rows above {guess:.3f}, the loss of a guess")
+    yield Value("runs.at_chance", n, count(n), "runs", source)
 
 
 def counted(key: str, table: pd.DataFrame, column: str, item: str, file: str, where: dict) -> Value:
@@ -195,7 +199,7 @@ def from_provenance(record: dict) -> Iterator[Value]:
         yield Value(f"version.{name}", version, version, "", Source(file, f"packages.{name}"))
     for rule, cost in record["rules"].items():
         for column, digits, unit in (
-            ("jobs", 0, "jobs"), ("cpu_seconds", 0, "s"), ("peak_memory_mb", 0, "MB"),
+            ("jobs", 0, "jobs"), ("seconds", 0, "s"), ("peak_memory_mb", 0, "MB"),
         ):  # fmt: skip
             source = Source(file, f"rules.{rule}.{column}")
             key = f"cost.{rule}.{column}"
@@ -224,6 +228,7 @@ def collect(results: Path, manifest: Path) -> list[Value]:
             for name in ("config", "claims", "provenance")}  # fmt: skip
     runs = pd.read_csv(results / "tables/runs.csv")
     tuning = pd.read_csv(results / "tables/tuning.csv")
+    read_manifest = json.loads(manifest.read_text())
     look = Source("analysis/style.py", "LOOKS")
     values = [
         Value("confidence", CONFIDENCE, f"{100 * CONFIDENCE:g}", "%",
@@ -231,8 +236,8 @@ def collect(results: Path, manifest: Path) -> list[Value]:
         *[Value(f"label.{name}", LOOKS[name].label, LOOKS[name].label, "", look)
           for name in read["config"]["variants"]],
         *from_config(read["config"]),
-        *from_manifest(json.loads(manifest.read_text()), manifest.name),
-        *from_runs(runs),
+        *from_manifest(read_manifest, manifest.name),
+        *from_runs(runs, read_manifest["classes"]),
         *from_tuning(tuning, runs),
         *from_claims(read["claims"]["claims"]),
         *from_provenance(read["provenance"]),

@@ -203,3 +203,13 @@ def test_an_added_variant_runs_alone(finished: Path) -> None:
             (finished / file).write_text(text)
     runs = {"tune": 4, "choose_lr": 2, "train": 4}
     assert jobs == {**runs, "write_config": 1, **TABLES}
+
+
+def test_a_failing_job_is_told_with_its_log_even_when_quiet(finished: Path) -> None:
+    edit(finished / "report/claims.yaml", "variant: plain_bn", "variant: plain_nb")
+    failed = snakemake(finished, *QUICK, "--quiet", "all")
+    assert failed.returncode == 1
+    assert "results/quick/logs/claims.log" in failed.stderr
+    assert "Traceback" not in failed.stderr
+    log = (finished / "results/quick/logs/claims.log").read_text()
+    assert log == "error: claim 'plain_bn_degrades': the study runs no 'plain_nb' at depth 14\n"

@@ -8,6 +8,7 @@ FIGURES = {
     "training_curves": ("history", list(config["compare_depths"].values())),
 }
 SECTIONS = sorted(str(path) for path in Path("report/sections").glob("*.md"))
+FONTS = sorted(str(path) for path in Path("report/fonts").glob("*.[tw]*f*"))
 TEMPLATES = sorted(str(path) for path in Path("report/templates").iterdir())
 
 
@@ -90,6 +91,7 @@ rule render:
         figures=expand(f"{RESULTS}/figures/{{figure}}.svg", figure=FIGURES),
         sections=SECTIONS,
         templates=TEMPLATES,
+        fonts=FONTS,
         references="report/references.bib",
         code=CODE["report.render"],
     output:
