@@ -32,7 +32,7 @@ def test_the_lock_pins_every_direct_dependency() -> None:
 def test_environment_yml_uses_the_lock_and_an_allowed_python() -> None:
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
     python, _, pip = environment["dependencies"]
-    assert pip == {"pip": [f"--requirement {LOCK.relative_to(ROOT)}"]}
+    assert pip == {"pip": [f"-r {LOCK.relative_to(ROOT)}"]}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     version = re.fullmatch(r"python=(\S+)", python)[1]
     assert Requirement(f"python{project['requires-python']}").specifier.contains(version)

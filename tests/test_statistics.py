@@ -3,6 +3,8 @@
 import itertools
 import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -222,9 +224,6 @@ def test_contract_of_claims_values_and_provenance(quick_study: Path) -> None:
 
 
 def test_a_run_is_repeated_from_its_own_json_alone(quick_project: Path, tmp_path: Path) -> None:
-    import subprocess
-    import sys
-
     folder = quick_project / "results/quick/runs/residual_bn/depth8/seed1"
     subprocess.run(
         [sys.executable, "-m", "models.train", "--spec", folder / "run.json", "--out", tmp_path],

@@ -9,11 +9,16 @@ import pytest
 import yaml
 from conftest import QUICK, ROOT, copy_project, snakemake
 
+from analysis.style import LOOKS
 from models.variant import from_dict
 from workflow.study import StudyError, check, import_closure, read_variants, run_spec
 
 DEFAULT = yaml.safe_load((ROOT / "workflow/config/default.yaml").read_text())
 VARIANTS = read_variants()
+
+
+def test_every_variant_has_a_look() -> None:
+    assert list(LOOKS) == list(VARIANTS)
 
 
 def test_the_default_study_is_accepted() -> None:
@@ -148,7 +153,6 @@ TABLES = {"collect": 1, "provenance": 1, "figure": 4, **WRITING}
 @pytest.mark.parametrize(
     ("file", "old", "new", "jobs"),
     [
-        ("README-not-there", "", "", {}),
         ("report/sections/limitations.md", "One data set", "A data set", {"render": 1}),
         ("report/values.py", "thousands set", "thousands put", {"values": 1, "render": 1}),
         ("report/claims.yaml", "smallest_effect: 1", "smallest_effect: 2", WRITING),
@@ -172,14 +176,13 @@ def test_an_edit_reruns_what_depends_on_it_and_no_more(
     finished: Path, file: str, old: str, new: str, jobs: dict[str, int]
 ) -> None:
     path = finished / file
-    before = path.read_text() if path.exists() else None
-    if before is not None:
-        edit(path, old, new)
+    before = path.read_text()
+    assert planned(finished) == {}
+    edit(path, old, new)
     try:
         assert planned(finished) == jobs
     finally:
-        if before is not None:
-            path.write_text(before)
+        path.write_text(before)
 
 
 def test_an_added_variant_runs_alone(finished: Path) -> None:
