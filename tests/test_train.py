@@ -160,6 +160,7 @@ def test_choose_takes_the_lowest_loss_and_flags_the_edge() -> None:
     assert choose({0.1: 0.5, 0.01: 0.7, 1.0: None})["lr"] == 0.1
     assert not choose({0.1: 0.5, 0.01: 0.7, 1.0: None})["at_edge"]
     assert choose({0.1: 0.5, 0.01: 0.4, 1.0: 0.6})["at_edge"]
+    assert choose({0.1: 0.5, 0.01: 0.6, 1.0: 0.4})["at_edge"]
     assert choose({0.1: None, 0.01: None})["lr"] == 0.01
 
 
