@@ -103,16 +103,12 @@ def from_runs(runs: pd.DataFrame, classes: int) -> Iterator[Value]:
         whole = runs.groupby(["variant", "depth"])[column].transform(lambda x: x.notna().all())
         for row in summarise(runs[whole], ["variant", "depth"], column).itertuples():
             where = {"variant": row.variant, "depth": row.depth}
-            numbers = {
-                "mean": row.mean, "low": row.low, "high": row.high, "half": row.high - row.mean,
-            }  # fmt: skip
-            for name, x in numbers.items():
-                statistic = {
-                    "mean": "mean over seeds",
-                    "low": "lower end of the interval over seeds",
-                    "high": "upper end of the interval over seeds",
-                    "half": "half width of the interval over seeds",
-                }[name]
+            for name, x, statistic in (
+                ("mean", row.mean, "mean over seeds"),
+                ("low", row.low, "lower end of the interval over seeds"),
+                ("high", row.high, "upper end of the interval over seeds"),
+                ("half", row.high - row.mean, "half width of the interval over seeds"),
+            ):
                 key = f"{column}.{row.variant}.{row.depth}.{name}"
                 text = fixed(scale * x, digits)
                 yield Value(key, scale * x, text, unit, Source(file, column, where, statistic))
@@ -164,11 +160,6 @@ def from_claims(claims: list[dict]) -> Iterator[Value]:
             x, source = claim[column], Source("claims.json", column, where)
             key = f"claim.{claim['id']}.{name}"
             yield Value(key, x, fixed(x, 1), claim["unit"], source)
-        size = Value(
-            f"claim.{claim['id']}.size", abs(claim["effect"]), fixed(abs(claim["effect"]), 1),
-            claim["unit"], Source("claims.json", "effect", where, "absolute value"),
-        )  # fmt: skip
-        yield size
         smallest = claim["smallest_effect"]
         source = Source("claims.json", "smallest_effect", where)
         key = f"claim.{claim['id']}.smallest_effect"
@@ -189,7 +180,7 @@ def from_claims(claims: list[dict]) -> Iterator[Value]:
 def from_provenance(record: dict) -> Iterator[Value]:
     file = "provenance.json"
     host = record["host"]
-    for key in ("processor", "system", "python"):
+    for key in ("processor", "python"):
         yield Value(f"host.{key}", host[key], host[key], "", Source(file, f"host.{key}"))
     yield Value("host.cores", host["cores"], count(host["cores"]), "", Source(file, "host.cores"))
     memory = fixed(host["memory_gb"], 0)
@@ -207,11 +198,6 @@ def from_provenance(record: dict) -> Iterator[Value]:
     minutes = sum(run["cpu_seconds"] for run in record["runs"].values()) / 60
     yield Value(
         "cost.training_minutes", minutes, fixed(minutes, 1), "min",
-        Source(file, "runs.*.cpu_seconds", {}, "sum"),
-    )  # fmt: skip
-    hours = minutes / 60
-    yield Value(
-        "cost.training_hours", hours, fixed(hours, 2), "h",
         Source(file, "runs.*.cpu_seconds", {}, "sum"),
     )  # fmt: skip
     attempts = record["attempts"]
