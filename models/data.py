@@ -8,7 +8,7 @@ A signal is an image of height one, so that one network serves 1-D and 2-D data 
 import argparse
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +31,13 @@ class Dataset:
     test_inputs: Tensor
     test_targets: Tensor
     classes: int
+
+    def to(self, device: str) -> "Dataset":
+        """The same on `device`."""
+        parts = {field.name: getattr(self, field.name) for field in fields(self)}
+        return Dataset(
+            **{k: v.to(device) if isinstance(v, Tensor) else v for k, v in parts.items()}
+        )
 
 
 def load(name: str, folder: Path = FOLDER) -> Dataset:

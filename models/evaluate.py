@@ -13,7 +13,7 @@ def evaluate(
 ) -> tuple[float, float]:
     """Mean cross-entropy (nats) and error (a fraction) in eval mode."""
     network.eval()
-    loss, wrong = torch.zeros(()), torch.zeros(())
+    loss, wrong = inputs.new_zeros(()), inputs.new_zeros(())
     for x, y in zip(inputs.split(batch_size), targets.split(batch_size), strict=True):
         logits = network(x)
         loss += F.cross_entropy(logits, y, reduction="sum")
@@ -28,7 +28,7 @@ def precise_batch_norm(network: nn.Module, inputs: Tensor, batch_size: int) -> N
     Each layer's first two moments are pooled over all positions of all batches, so batches of
     unequal means count their spread too (Wu and Johnson 2021, "precise BatchNorm"). In one batch
     these are the statistics that train mode uses; the variance is the unbiased one, as PyTorch
-    keeps it. Leaves the network in train mode.
+    keeps it. Nothing else of train mode is on, such as noise. Leaves the network in eval mode.
     """
     layers = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     sums = {layer: [0, 0.0, 0.0] for layer in layers}  # positions, sum, sum of squares
@@ -39,7 +39,9 @@ def precise_batch_norm(network: nn.Module, inputs: Tensor, batch_size: int) -> N
         sums[layer][1] += x.sum((0, 2, 3))
         sums[layer][2] += x.square().sum((0, 2, 3))
 
-    network.train()
+    network.eval()
+    for layer in layers:
+        layer.train()
     with ExitStack() as hooks:
         for layer in layers:
             hooks.enter_context(layer.register_forward_pre_hook(accumulate))
@@ -49,3 +51,4 @@ def precise_batch_norm(network: nn.Module, inputs: Tensor, batch_size: int) -> N
         mean = total / n
         layer.running_mean.copy_(mean)
         layer.running_var.copy_((squares / n - mean.square()).clamp(min=0) * n / (n - 1))
+        layer.eval()

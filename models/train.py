@@ -5,12 +5,16 @@
 DIR receives run.json (the specification), history.csv (one row an epoch), metrics.json (the end)
 and checkpoint.pt (the weights at the moments the specification names). The same specification
 gives the same bits on the same processor and number of threads.
+
+A network that grows from a trained one (`start`) takes it from --start, the folder of that run,
+or trains it first.
 """
 
 import argparse
 import csv
 import json
 import math
+import os
 import platform
 import resource
 import time
@@ -26,9 +30,21 @@ from tqdm import tqdm
 from models.data import FOLDER, Dataset, load
 from models.evaluate import evaluate, precise_batch_norm
 from models.files import replacing
-from models.initialise import he_normal
+from models.initialise import grow, initialise, undo_norms
 from models.network import Network
-from models.variant import Run, TrainSpec, read_run, to_json
+from models.variant import Run, TrainSpec, from_dict, to_json
+
+# Learning rate as a fraction of the peak, at `step` of `total`.
+DECAYS = {
+    # Half a cosine, from the end of the warm-up (Loshchilov and Hutter 2017).
+    "cosine": lambda step, warmup, total: (
+        0.5 * (1 + math.cos(math.pi * (step - warmup) / (total - warmup)))
+    ),
+    # A tenth from half of all steps on, a hundredth from three quarters (He et al. 2016).
+    "staircase": lambda step, warmup, total: 0.1 ** ((step >= total / 2) + (step >= 3 * total / 4)),
+}
+
+TRUST = 0.1  # of a layerwise step: what part of a weight's norm it is, at a learning rate of one
 
 
 @dataclass(frozen=True)
@@ -45,39 +61,53 @@ class Epoch:
     test_error: float
 
 
-def build(run: Run, data: Dataset) -> Network:
-    """The run's network with its initial weights."""
+def build(run: Run, data: Dataset, trained: dict[str, Tensor] | None = None) -> Network:
+    """The run's network with its initial weights.
+
+    `trained` is the state dict at the end of `run.start`, if the network grows from one.
+    """
     network = Network(run.factors, run.depth, run.width, data.train_inputs.shape[1:], data.classes)
-    he_normal(network, run.seed)
-    return network.to(memory_format=torch.channels_last)
+    initialise(network, run.factors, run.seed)
+    sample = data.train_inputs[: run.train.evaluation_batch_size]
+    if trained is not None:
+        grow(network, trained, sample)
+    elif run.factors.init.startswith("dirac"):
+        precise_batch_norm(network, sample, len(sample))
+        undo_norms(network, [name for name in network.layers if "block" in name], sample)
+    return network.to(data.train_inputs.device, memory_format=torch.channels_last)
 
 
 def train(network: nn.Module, run: Run, data: Dataset) -> list[Epoch]:
     """Train in place, and return the history. Stops after an epoch whose loss is not finite."""
     spec = run.train
+    device = data.train_inputs.device
+    groups = [(factor, weights, [None] * len(weights)) for factor, weights in rates(network, run)]
     weights = list(network.parameters())
-    momenta: list[Tensor | None] = [None] * len(weights)
+    transform, augment = GRADIENTS[spec.gradient], AUGMENTATIONS[spec.augmentation]
+    half = device.type == "cuda" and spec.precision == "bfloat16"
     steps = len(data.train_targets) // spec.batch_size  # the odd examples wait for another epoch
     order = torch.Generator().manual_seed(run.seed)
+    torch.manual_seed(run.seed)  # for noise that is part of the network
     history = []
     for epoch in tqdm(range(1, spec.epochs + 1), desc=f"{run.variant} {run.depth}", unit="epoch"):
         network.train()
-        loss_sum, wrong = torch.zeros(()), torch.zeros(())
+        loss_sum, wrong = torch.zeros((), device=device), torch.zeros((), device=device)
         for step, batch in enumerate(batches(len(data.train_targets), spec.batch_size, order)):
             x, y = data.train_inputs[batch], data.train_targets[batch]
-            logits = network(x)
-            loss = F.cross_entropy(logits, y)
+            with torch.autocast(device.type, torch.bfloat16, enabled=half):
+                logits = network(augment(x, order))
+                loss = F.cross_entropy(logits, y)
             network.zero_grad()
             loss.backward()
-            if spec.gradient_clip is not None:
-                nn.utils.clip_grad_norm_(weights, spec.gradient_clip)
+            transform(weights, spec)
             lr = spec.lr * lr_factor((epoch - 1) * steps + step, steps, spec)
-            # The function under torch.optim.SGD, whose class imports the compiler, a second long.
-            sgd(
-                weights, [weight.grad for weight in weights], momenta, fused=True, lr=lr,
-                momentum=spec.momentum, weight_decay=spec.weight_decay, dampening=0.0,
-                nesterov=False, maximize=False,
-            )  # fmt: skip
+            for factor, group, momenta in groups:
+                # The function under torch.optim.SGD, whose class imports the compiler, a second.
+                sgd(
+                    group, [weight.grad for weight in group], momenta, fused=True,
+                    lr=factor * lr, momentum=spec.momentum, weight_decay=spec.weight_decay,
+                    dampening=0.0, nesterov=False, maximize=False,
+                )  # fmt: skip
             # Kept as tensors: reading a number here would stop a GPU at every step.
             loss_sum += loss.detach()
             wrong += (logits.detach().argmax(1) != y).sum()
@@ -91,13 +121,49 @@ def train(network: nn.Module, run: Run, data: Dataset) -> list[Epoch]:
     return history
 
 
+def rates(network: nn.Module, run: Run) -> list[tuple[float, list[nn.Parameter]]]:
+    """Parameters by the factor of their learning rate: a tenth for Fixup's scalars and the head's
+    bias (Zhang et al. 2019), one for all others."""
+    slow = run.factors.branch_scale == "fixup"
+    groups: dict[float, list[nn.Parameter]] = {}
+    for weight in network.parameters():
+        groups.setdefault(0.1 if slow and weight.ndim < 2 else 1.0, []).append(weight)
+    return list(groups.items())
+
+
+def raw(weights: list[nn.Parameter], spec: TrainSpec) -> None:
+    """The gradient as it is."""
+
+
+def clipped(weights: list[nn.Parameter], spec: TrainSpec) -> None:
+    """The whole gradient's norm is at most `spec.gradient_clip` (Pascanu et al. 2013)."""
+    nn.utils.clip_grad_norm_(weights, spec.gradient_clip)
+
+
+def layerwise(weights: list[nn.Parameter], spec: TrainSpec) -> None:
+    """The gradient of each weight matrix or kernel gets TRUST times its weights' norm, as in LARS
+    (You et al. 2017) but without weight decay in the norm; scales, shifts and biases keep theirs.
+    """
+    kernels = [weight for weight in weights if weight.ndim > 1]
+    gradients = [kernel.grad for kernel in kernels]
+    norms = torch._foreach_norm([kernel.detach() for kernel in kernels])
+    torch._foreach_mul_(norms, TRUST)
+    lengths = torch._foreach_norm(gradients)
+    torch._foreach_add_(lengths, torch.finfo(torch.float32).tiny)
+    torch._foreach_mul_(gradients, torch._foreach_div(norms, lengths))
+
+
+GRADIENTS = {"raw": raw, "clipped": clipped, "layerwise": layerwise}
+AUGMENTATIONS = {"none": lambda images, order: images, "crop_and_flip": None}
+
+
 def lr_factor(step: int, steps: int, spec: TrainSpec) -> float:
     """The learning rate of `step` (from 0) as a fraction of the peak: linear warm-up, then the
-    half cosine of Loshchilov and Hutter 2017; `steps` is the number in an epoch."""
+    decay; `steps` is the number in an epoch."""
     warmup, total = spec.warmup_epochs * steps, spec.epochs * steps
     if step < warmup:
         return (step + 1) / warmup
-    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / (total - warmup)))
+    return DECAYS[spec.schedule](step, warmup, total)
 
 
 def batches(examples: int, batch_size: int, order: torch.Generator) -> list[Tensor]:
@@ -132,57 +198,108 @@ def final_metrics(network: nn.Module, run: Run, data: Dataset, history: list[Epo
     return metrics
 
 
-def write_history(history: list[Epoch], path: Path) -> None:
-    with replacing(path) as temporary, temporary.open("w", newline="") as file:
+def perform(
+    run: Run, data: Dataset, folder: Path, trained: dict[str, Tensor] | None, attempt: int
+) -> dict:
+    """Build, train and judge one network; write its folder; return its metrics.
+
+    `trained` is the state dict that it grows from. If there has to be one and it is not given,
+    `run.start` is trained first, and leaves no files.
+    """
+    cpu_start = time.process_time()
+    if run.start is not None and trained is None:
+        trained = finished(run.start, data, None)[1]["end"]
+    start = time.perf_counter()
+    history, weights, metrics = finished(run, data, trained)
+    record = {
+        "train_seconds": time.perf_counter() - start,
+        "cpu_seconds": time.process_time() - cpu_start,
+        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "threads": torch.get_num_threads(),
+        "attempt": attempt,
+        "host": platform.node(),
+        "device": str(data.train_inputs.device),
+        "torch": torch.__version__,
+    }
+    with replacing(folder / "run.json") as path:
+        path.write_text(to_json(run))
+    with replacing(folder / "history.csv") as path, path.open("w", newline="") as file:
         writer = csv.DictWriter(file, [field.name for field in fields(Epoch)])
         writer.writeheader()
         writer.writerows(asdict(epoch) for epoch in history)
+    if run.checkpoints:
+        with replacing(folder / "checkpoint.pt") as path:
+            torch.save({name: weights[name] for name in run.checkpoints}, path)
+    with replacing(folder / "metrics.json") as path:
+        path.write_text(json.dumps({**metrics, "record": record}, indent=2, allow_nan=False) + "\n")
+    return metrics
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--spec", type=Path, required=True)
+def finished(
+    run: Run, data: Dataset, trained: dict[str, Tensor] | None
+) -> tuple[list[Epoch], dict[str, dict[str, Tensor]], dict]:
+    """History, weights at "init" and "end" (on the CPU), and metrics of a run, from its start."""
+    network = build(run, data, trained)
+    weights = {"init": state(network)}
+    history = train(network, run, data)
+    metrics = final_metrics(network, run, data, history)
+    weights["end"] = state(network)
+    return history, weights, metrics
+
+
+def state(network: nn.Module) -> dict[str, Tensor]:
+    return {name: value.cpu().clone() for name, value in network.state_dict().items()}
+
+
+def end_of(folder: Path) -> dict[str, Tensor]:
+    """The weights with which a finished run ended."""
+    return torch.load(folder / "checkpoint.pt", weights_only=True)["end"]
+
+
+def prepare(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """Options that training and tuning share, and what they set for the whole process."""
+    parser.add_argument("--spec", required=True, help="file that holds a run, or its JSON")
+    parser.add_argument("--start", type=Path, help="folder of the finished run to grow from")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--data", type=Path, default=FOLDER, help="folder of prepared data sets")
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--attempt", type=int, default=1, help="recorded, not used")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     # "error" does what use_deterministic_algorithms(True) does, without its import of the
-    # compiler, which takes a second.
+    # compiler, which takes a second. cuBLAS is deterministic only with a workspace of its own.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_deterministic_debug_mode("error")
     torch.set_flush_denormal(True)  # a dying network is no reason for a slow one
+    if arguments.device == "auto":
+        arguments.device = "cuda" if torch.cuda.is_available() else "cpu"
+    return arguments
 
+
+def specification(arguments: argparse.Namespace) -> dict:
+    """The run of --spec as plain data, grown from --start if that is given."""
+    inline = arguments.spec.lstrip().startswith("{")
+    spec = json.loads(arguments.spec if inline else Path(arguments.spec).read_text())
+    if arguments.start:
+        spec["start"] = json.loads((arguments.start / "run.json").read_text())
+    return spec
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--lr-from", type=Path, help="JSON file whose key lr holds the rate")
+    arguments = prepare(parser)
     try:
-        run = read_run(arguments.spec)
-        data = load(run.dataset, arguments.data)
-        network = build(run, data)
+        spec = specification(arguments)
+        if arguments.lr_from:
+            spec["train"]["lr"] = json.loads(arguments.lr_from.read_text())["lr"]
+        run = from_dict(spec)
+        data = load(run.dataset, arguments.data).to(arguments.device)
+        trained = end_of(arguments.start) if arguments.start else None
+        perform(run, data, arguments.out, trained, arguments.attempt)
     except (OSError, ValueError) as error:
         parser.exit(1, f"error: {error}\n")
-    weights = {"init": {name: value.clone() for name, value in network.state_dict().items()}}
-    start = time.perf_counter()
-    history = train(network, run, data)
-    seconds = time.perf_counter() - start
-    metrics = final_metrics(network, run, data, history)
-    weights["end"] = network.state_dict()
-    record = {
-        "train_seconds": seconds,
-        "cpu_seconds": sum(resource.getrusage(resource.RUSAGE_SELF)[:2]),
-        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-        "threads": arguments.threads,
-        "attempt": arguments.attempt,
-        "host": platform.node(),
-        "torch": torch.__version__,
-    }
-
-    with replacing(arguments.out / "run.json") as path:
-        path.write_text(to_json(run))
-    write_history(history, arguments.out / "history.csv")
-    if run.checkpoints:
-        with replacing(arguments.out / "checkpoint.pt") as path:
-            torch.save({name: weights[name] for name in run.checkpoints}, path)
-    with replacing(arguments.out / "metrics.json") as path:
-        path.write_text(json.dumps({**metrics, "record": record}, indent=2, allow_nan=False) + "\n")
 
 
 if __name__ == "__main__":

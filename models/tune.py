@@ -1,14 +1,19 @@
-"""Choose a learning rate: the one whose run ended with the lowest training loss.
+"""Try every learning rate of a grid, and choose the one that ends with the lowest training loss.
 
-python -m models.tune RUN_FOLDER ... --out chosen.json
+    python -m models.tune --spec run.json --lrs 0.01 0.1 --out DIR
+
+Each rate's run goes to DIR/lr<rate>/, the choice to DIR/chosen.json. One process tries them all,
+because starting one takes as long as a short run. A grid of one rate has nothing to try.
 """
 
 import argparse
 import json
 import math
-from pathlib import Path
 
+from models.data import load
 from models.files import replacing
+from models.train import end_of, perform, prepare, specification
+from models.variant import from_dict
 
 
 def choose(losses: dict[float, float | None]) -> dict:
@@ -28,14 +33,20 @@ def choose(losses: dict[float, float | None]) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("runs", type=Path, nargs="+")
-    parser.add_argument("--out", type=Path, required=True)
-    arguments = parser.parse_args()
-    losses = {}
-    for folder in arguments.runs:
-        lr = json.loads((folder / "run.json").read_text())["train"]["lr"]
-        losses[lr] = json.loads((folder / "metrics.json").read_text())["train_loss"]
-    with replacing(arguments.out) as path:
+    parser.add_argument("--lrs", nargs="+", required=True, help="the grid")
+    arguments = prepare(parser)
+    losses: dict[float, float | None] = {}
+    try:
+        spec = specification(arguments)
+        data = load(spec["dataset"], arguments.data).to(arguments.device)
+        trained = end_of(arguments.start) if arguments.start else None
+        for lr in arguments.lrs:
+            run = from_dict({**spec, "train": {**spec["train"], "lr": float(lr)}})
+            metrics = perform(run, data, arguments.out / f"lr{lr}", trained, arguments.attempt)
+            losses[float(lr)] = metrics["train_loss"]
+    except (OSError, ValueError) as error:
+        parser.exit(1, f"error: {error}\n")
+    with replacing(arguments.out / "chosen.json") as path:
         path.write_text(json.dumps(choose(losses), indent=2) + "\n")
 
 

@@ -5,37 +5,64 @@ A run is a value. Written to `run.json` it is enough to repeat the run alone:
     python -m models.train --spec run.json --out DIR
 """
 
-import argparse
 import json
-import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
 import dacite
 
-from models.files import replacing
-
 
 @dataclass(frozen=True)
 class Variant:
-    """The factors that tell the networks apart (He et al. 2016 is `identity` with `batch`)."""
+    """A point in the space of networks. What is not said is as in He et al. 2016 (CVPR)."""
 
-    shortcut: Literal["none", "identity"]
-    norm: Literal["none", "batch"]
+    # What is added to a block's branch: nothing, the input, or a fixed linear map of it.
+    shortcut: Literal["none", "identity", "orthogonal", "permutation", "gaussian", "scaled"] = (
+        "identity"
+    )
+    span: Literal[1, 2] = 2  # convolutions of a block, which its shortcut passes by
+    norm: Literal["none", "batch", "batch_no_affine", "noisy_batch"] = "batch"
+    norm_position: Literal["before", "after"] = "before"  # the activation
+    activation: Literal["relu", "crelu", "tanh", "tailored_relu"] = "relu"
+    block: Literal["post_activation", "pre_activation"] = "post_activation"
+    branch_scale: Literal["one", "skipinit", "fixup"] = "one"
+    init: Literal["he", "dirac", "dirac_noise", "looks_linear", "delta_orthogonal"] = "he"
+
+    def __post_init__(self) -> None:
+        for wrong, message in (
+            (
+                self.activation == "crelu" and self.shortcut != "none",
+                "activation: crelu doubles the channels, so shortcut must be none",
+            ),
+            (
+                self.init == "looks_linear" and self.activation != "crelu",
+                "init: looks_linear mirrors weights, so activation must be crelu",
+            ),
+            (
+                self.init.startswith("dirac") and self.norm not in ("none", "batch"),
+                f"init: {self.init} needs a norm that can undo itself: none or batch",
+            ),
+        ):
+            if wrong:
+                raise ValueError(f"factors.{message}")
 
 
 @dataclass(frozen=True)
 class TrainSpec:
-    """Stochastic gradient descent: linear warm-up, then cosine decay to zero, step by step."""
+    """Stochastic gradient descent: linear warm-up, then a decay, step by step."""
 
     epochs: int
     batch_size: int
     lr: float  # the peak, reached at the end of the warm-up
+    schedule: Literal["cosine", "staircase"]  # see DECAYS in models/train.py
     warmup_epochs: int
     momentum: float
     weight_decay: float  # on every parameter, as in He et al. 2016
-    gradient_clip: float | None  # largest norm of the whole gradient; None: not clipped
+    gradient: Literal["raw", "clipped", "layerwise"]  # see GRADIENTS in models/train.py
+    gradient_clip: float  # largest norm of the whole gradient, where it is clipped
+    augmentation: Literal["none", "crop_and_flip"]
+    precision: Literal["float32", "bfloat16"]  # bfloat16: autocast where the device is a GPU
     evaluation_batch_size: int
 
     def __post_init__(self) -> None:
@@ -57,6 +84,17 @@ class Run:
     seed: int  # of the initial weights and of the data order
     train: TrainSpec
     checkpoints: tuple[Literal["init", "end"], ...]  # the moments whose weights are kept
+    start: "Run | None" = None  # trained first; this network is grown from its end
+
+    def __post_init__(self) -> None:
+        if self.start is None:
+            return
+        if self.factors != self.start.factors or self.width != self.start.width:
+            raise ValueError("start: a network grows from one of its own factors and width")
+        if self.start.depth > self.depth:
+            raise ValueError(f"start.depth: {self.start.depth} is more than depth: {self.depth}")
+        if self.factors.shortcut != "none" or self.factors.activation != "relu":
+            raise ValueError("start: only plain networks with ReLU grow by identity layers")
 
 
 def read_run(path: Path) -> Run:
@@ -85,25 +123,3 @@ def from_dict(data: dict) -> Run:
 
 def to_json(run: Run) -> str:
     return json.dumps(asdict(run), indent=2) + "\n"
-
-
-def main() -> None:
-    """Complete a specification with the learning rate that tuning chose."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--spec", required=True, help="the run as JSON; train.lr may be null")
-    parser.add_argument("--lr-from", type=Path, help="JSON file whose key lr holds the rate")
-    parser.add_argument("--out", type=Path, required=True)
-    arguments = parser.parse_args()
-    spec = json.loads(arguments.spec)
-    if arguments.lr_from:
-        spec["train"]["lr"] = json.loads(arguments.lr_from.read_text())["lr"]
-    try:
-        text = to_json(from_dict(spec))
-    except ValueError as error:
-        sys.exit(f"error: --spec: {error}")
-    with replacing(arguments.out) as path:
-        path.write_text(text)
-
-
-if __name__ == "__main__":
-    main()
