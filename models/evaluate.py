@@ -31,24 +31,26 @@ def precise_batch_norm(network: nn.Module, inputs: Tensor, batch_size: int) -> N
     keeps it. Nothing else of train mode is on, such as noise. Leaves the network in eval mode.
     """
     layers = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
-    sums = {layer: [0, 0.0, 0.0] for layer in layers}  # positions, sum, sum of squares
+    seen = {layer: [] for layer in layers}  # of each batch: positions, mean, mean square
 
-    def accumulate(layer: nn.Module, arguments: tuple[Tensor]) -> None:
-        x = arguments[0].double()
-        sums[layer][0] += x.numel() // x.shape[1]
-        sums[layer][1] += x.sum((0, 2, 3))
-        sums[layer][2] += x.square().sum((0, 2, 3))
+    def observe(layer: nn.Module, arguments: tuple[Tensor]) -> None:
+        x = arguments[0]
+        variance, mean = torch.var_mean(x, (0, 2, 3), correction=0)
+        mean = mean.double()
+        seen[layer].append((x.numel() // x.shape[1], mean, variance + mean.square()))
 
     network.eval()
     for layer in layers:
         layer.train()
     with ExitStack() as hooks:
         for layer in layers:
-            hooks.enter_context(layer.register_forward_pre_hook(accumulate))
+            hooks.enter_context(layer.register_forward_pre_hook(observe))
         for x in inputs.split(batch_size):
             network(x)
-    for layer, (n, total, squares) in sums.items():
-        mean = total / n
+    for layer, batches in seen.items():
+        n = sum(count for count, _, _ in batches)
+        mean = sum(count * mean for count, mean, _ in batches) / n
+        square = sum(count * square for count, _, square in batches) / n
         layer.running_mean.copy_(mean)
-        layer.running_var.copy_((squares / n - mean.square()).clamp(min=0) * n / (n - 1))
+        layer.running_var.copy_((square - mean.square()).clamp(min=0) * n / (n - 1))
         layer.eval()

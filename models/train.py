@@ -2,7 +2,7 @@
 
     python -m models.train --spec run.json --out DIR
 
-DIR receives run.json (the specification), history.csv (one row an epoch), metrics.json (the end)
+DIR receives run.json (the specification), history.csv (one row every so many steps), metrics.json (the end)
 and checkpoint.pt (the weights at the moments the specification names). The same specification
 gives the same bits on the same processor and number of threads.
 
@@ -18,6 +18,7 @@ import os
 import platform
 import resource
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -48,13 +49,14 @@ TRUST = 0.1  # of a layerwise step: what part of a weight's norm it is, at a lea
 
 
 @dataclass(frozen=True)
-class Epoch:
-    """A row of the history. Training columns are means over the epoch's batches, in train mode,
-    while the weights move; test columns are in eval mode, with BatchNorm's running averages."""
+class Record:
+    """A row of the history. Training columns are means over the batches since the row before, in
+    train mode, while the weights move; test columns are in eval mode, with BatchNorm's running
+    averages."""
 
-    epoch: int
-    step: int
-    lr: float  # at the epoch's last step
+    epoch: int  # begun
+    step: int  # done
+    lr: float  # of that step
     train_loss: float
     train_error: float
     test_loss: float
@@ -77,8 +79,8 @@ def build(run: Run, data: Dataset, trained: dict[str, Tensor] | None = None) -> 
     return network.to(data.train_inputs.device, memory_format=torch.channels_last)
 
 
-def train(network: nn.Module, run: Run, data: Dataset) -> list[Epoch]:
-    """Train in place, and return the history. Stops after an epoch whose loss is not finite."""
+def train(network: nn.Module, run: Run, data: Dataset) -> list[Record]:
+    """Train in place, and return the history. Stops at the record of a loss that is not finite."""
     spec = run.train
     device = data.train_inputs.device
     groups = [(factor, weights, [None] * len(weights)) for factor, weights in rates(network, run)]
@@ -86,38 +88,47 @@ def train(network: nn.Module, run: Run, data: Dataset) -> list[Epoch]:
     transform, augment = GRADIENTS[spec.gradient], AUGMENTATIONS[spec.augmentation]
     half = device.type == "cuda" and spec.precision == "bfloat16"
     steps = len(data.train_targets) // spec.batch_size  # the odd examples wait for another epoch
-    order = torch.Generator().manual_seed(run.seed)
+    total = spec.epochs * steps
+    if spec.warmup_steps >= total:
+        raise ValueError(f"train.warmup_steps: {spec.warmup_steps} leaves none of {total} steps")
     torch.manual_seed(run.seed)  # for noise that is part of the network
+    loss_sum, wrong, since = torch.zeros((), device=device), torch.zeros((), device=device), 0
     history = []
-    for epoch in tqdm(range(1, spec.epochs + 1), desc=f"{run.variant} {run.depth}", unit="epoch"):
-        network.train()
-        loss_sum, wrong = torch.zeros((), device=device), torch.zeros((), device=device)
-        for step, batch in enumerate(batches(len(data.train_targets), spec.batch_size, order)):
-            x, y = data.train_inputs[batch], data.train_targets[batch]
-            with torch.autocast(device.type, torch.bfloat16, enabled=half):
-                logits = network(augment(x, order))
-                loss = F.cross_entropy(logits, y)
-            network.zero_grad()
-            loss.backward()
-            transform(weights, spec)
-            lr = spec.lr * lr_factor((epoch - 1) * steps + step, steps, spec)
-            for factor, group, momenta in groups:
-                # The function under torch.optim.SGD, whose class imports the compiler, a second.
-                sgd(
-                    group, [weight.grad for weight in group], momenta, fused=True,
-                    lr=factor * lr, momentum=spec.momentum, weight_decay=spec.weight_decay,
-                    dampening=0.0, nesterov=False, maximize=False,
-                )  # fmt: skip
-            # Kept as tensors: reading a number here would stop a GPU at every step.
-            loss_sum += loss.detach()
-            wrong += (logits.detach().argmax(1) != y).sum()
-        test = evaluate(network, data.test_inputs, data.test_targets, spec.evaluation_batch_size)
-        seen = steps * spec.batch_size
-        history.append(
-            Epoch(epoch, epoch * steps, lr, loss_sum.item() / steps, wrong.item() / seen, *test)
-        )
-        if not math.isfinite(history[-1].train_loss):
-            break
+    network.train()
+    for step, batch in enumerate(
+        tqdm(batches(run, len(data.train_targets), device), f"{run.variant} {run.depth}", total)
+    ):
+        x, y = data.train_inputs[batch], data.train_targets[batch]
+        with torch.autocast(device.type, torch.bfloat16, enabled=half):
+            logits = network(augment(x))
+            loss = F.cross_entropy(logits, y)
+        for weight in weights:
+            weight.grad = None
+        loss.backward()
+        transform(weights, spec)
+        lr = spec.lr * lr_factor(step, total, spec)
+        for factor, group, momenta in groups:
+            # The function under torch.optim.SGD, whose class imports the compiler, a second long.
+            sgd(
+                group, [weight.grad for weight in group], momenta, fused=True,
+                lr=factor * lr, momentum=spec.momentum, weight_decay=spec.weight_decay,
+                dampening=0.0, nesterov=False, maximize=False,
+            )  # fmt: skip
+        # Kept as tensors: reading a number here would stop a GPU at every step.
+        loss_sum += loss.detach()
+        wrong += (logits.detach().argmax(1) != y).sum()
+        since += 1
+        if since == spec.record_every or step + 1 == total:
+            test = evaluate(
+                network, data.test_inputs, data.test_targets, spec.evaluation_batch_size
+            )
+            network.train()
+            losses, errors = loss_sum.item() / since, wrong.item() / (since * spec.batch_size)
+            history.append(Record(step // steps + 1, step + 1, lr, losses, errors, *test))
+            if not math.isfinite(losses):
+                break
+            loss_sum.zero_(), wrong.zero_()
+            since = 0
     return history
 
 
@@ -154,25 +165,28 @@ def layerwise(weights: list[nn.Parameter], spec: TrainSpec) -> None:
 
 
 GRADIENTS = {"raw": raw, "clipped": clipped, "layerwise": layerwise}
-AUGMENTATIONS = {"none": lambda images, order: images, "crop_and_flip": None}
+AUGMENTATIONS = {"none": lambda images: images, "crop_and_flip": None}
 
 
-def lr_factor(step: int, steps: int, spec: TrainSpec) -> float:
-    """The learning rate of `step` (from 0) as a fraction of the peak: linear warm-up, then the
-    decay; `steps` is the number in an epoch."""
-    warmup, total = spec.warmup_epochs * steps, spec.epochs * steps
-    if step < warmup:
-        return (step + 1) / warmup
-    return DECAYS[spec.schedule](step, warmup, total)
+def lr_factor(step: int, total: int, spec: TrainSpec) -> float:
+    """The learning rate of `step` (from 0, of `total`) as a fraction of the peak: linear warm-up,
+    then the decay."""
+    if step < spec.warmup_steps:
+        return (step + 1) / spec.warmup_steps
+    return DECAYS[spec.schedule](step, spec.warmup_steps, total)
 
 
-def batches(examples: int, batch_size: int, order: torch.Generator) -> list[Tensor]:
-    """One epoch's batches of indices, all of the same size, in an order drawn from `order`."""
-    indices = torch.randperm(examples, generator=order)
-    return list(indices[: examples // batch_size * batch_size].split(batch_size))
+def batches(run: Run, examples: int, device: torch.device) -> Iterator[Tensor]:
+    """Indices of each step's batch, all of one size; every epoch in a new order, drawn from the
+    run's seed on the CPU, so that all devices see the same."""
+    order = torch.Generator().manual_seed(run.seed)
+    size = run.train.batch_size
+    for _ in range(run.train.epochs):
+        indices = torch.randperm(examples, generator=order).to(device)
+        yield from indices[: examples // size * size].split(size)
 
 
-def final_metrics(network: nn.Module, run: Run, data: Dataset, history: list[Epoch]) -> dict:
+def final_metrics(network: nn.Module, run: Run, data: Dataset, history: list[Record]) -> dict:
     """Loss and error on clean data at the end, in eval mode with precise BatchNorm statistics.
 
     A loss that is not finite is None, and its error that of a guess among equal classes.
@@ -181,7 +195,7 @@ def final_metrics(network: nn.Module, run: Run, data: Dataset, history: list[Epo
     precise_batch_norm(network, data.train_inputs, size)
     metrics = {
         "status": "finished",
-        "epochs": len(history),
+        "epochs": history[-1].epoch,
         "steps": history[-1].step,
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
     }
@@ -224,9 +238,9 @@ def perform(
     with replacing(folder / "run.json") as path:
         path.write_text(to_json(run))
     with replacing(folder / "history.csv") as path, path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(Epoch)])
+        writer = csv.DictWriter(file, [field.name for field in fields(Record)])
         writer.writeheader()
-        writer.writerows(asdict(epoch) for epoch in history)
+        writer.writerows(asdict(record) for record in history)
     if run.checkpoints:
         with replacing(folder / "checkpoint.pt") as path:
             torch.save({name: weights[name] for name in run.checkpoints}, path)
@@ -237,7 +251,7 @@ def perform(
 
 def finished(
     run: Run, data: Dataset, trained: dict[str, Tensor] | None
-) -> tuple[list[Epoch], dict[str, dict[str, Tensor]], dict]:
+) -> tuple[list[Record], dict[str, dict[str, Tensor]], dict]:
     """History, weights at "init" and "end" (on the CPU), and metrics of a run, from its start."""
     network = build(run, data, trained)
     weights = {"init": state(network)}

@@ -56,20 +56,15 @@ class TrainSpec:
     batch_size: int
     lr: float  # the peak, reached at the end of the warm-up
     schedule: Literal["cosine", "staircase"]  # see DECAYS in models/train.py
-    warmup_epochs: int
+    warmup_steps: int
     momentum: float
     weight_decay: float  # on every parameter, as in He et al. 2016
     gradient: Literal["raw", "clipped", "layerwise"]  # see GRADIENTS in models/train.py
     gradient_clip: float  # largest norm of the whole gradient, where it is clipped
     augmentation: Literal["none", "crop_and_flip"]
     precision: Literal["float32", "bfloat16"]  # bfloat16: autocast where the device is a GPU
+    record_every: int  # steps between two rows of the history
     evaluation_batch_size: int
-
-    def __post_init__(self) -> None:
-        if self.warmup_epochs >= self.epochs:
-            raise ValueError(
-                f"train.warmup_epochs: {self.warmup_epochs} leaves none of {self.epochs} epochs"
-            )
 
 
 @dataclass(frozen=True)

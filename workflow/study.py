@@ -11,7 +11,7 @@ import yaml
 from jsonschema import Draft202012Validator, ValidationError
 
 ROOT = Path(__file__).resolve().parent.parent
-SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
+SCHEMAS = ROOT / "workflow/schemas"
 VARIANTS = ROOT / "workflow/config/variants.yaml"
 
 
@@ -19,9 +19,19 @@ class StudyError(ValueError):
     """The configuration is wrong; the message says what, where, and what was expected."""
 
 
-def read_variants() -> dict[str, dict[str, str]]:
-    """Factors of every known variant, by name."""
-    return yaml.safe_load(VARIANTS.read_text())
+def read_variants(path: Path = VARIANTS) -> dict[str, dict]:
+    """What sets each known variant apart, by name.
+
+    Raises:
+        StudyError: of the first mistake found.
+    """
+    variants = yaml.safe_load(path.read_text())
+    refuse(variants, "variants.schema.yaml", path.name)
+    for name, entry in variants.items():
+        parent = entry.get("start", name)
+        if parent not in variants:
+            raise StudyError(f"{path.name}: {name}.start: {unknown(parent, variants)}")
+    return variants
 
 
 def check(config: dict, variants: Iterable[str]) -> None:
@@ -30,13 +40,13 @@ def check(config: dict, variants: Iterable[str]) -> None:
     Raises:
         StudyError: of the first mistake found.
     """
-    schema = yaml.safe_load(SCHEMA.read_text())
-    errors = sorted(Draft202012Validator(schema).iter_errors(config), key=lambda e: list(e.path))
-    if errors:
-        raise StudyError(describe(errors[0]))
-    for name in config["variants"]:
-        if name not in variants:
-            raise StudyError(f"config: variants: {unknown(name, variants)}")
+    refuse(config, "config.schema.yaml", "config")
+    for key in ("variants", "interventions"):
+        for name in config[key]:
+            if name not in variants:
+                raise StudyError(f"config: {key}: {unknown(name, variants)}")
+    if twice := set(config["variants"]) & set(config["interventions"]):
+        raise StudyError(f"config: interventions: '{min(twice)}' is among variants too")
     for depth in config["depths"]:
         if depth < 8 or (depth - 2) % 6:
             raise StudyError(f"config: depths: {depth} is not 6n + 2 (8, 14, 20, 26, 32, ...)")
@@ -56,18 +66,24 @@ def check(config: dict, variants: Iterable[str]) -> None:
             f"config: tuning.seed: {config['tuning']['seed']} is among seeds {config['seeds']}; "
             "a learning rate must not be chosen on a run it is judged by"
         )
-    training = config["training"]
-    if training["warmup_epochs"] >= training["epochs"]:
-        raise StudyError(
-            f"config: training.warmup_epochs: {training['warmup_epochs']} must be less than "
-            f"training.epochs ({training['epochs']})"
-        )
+
+
+def refuse(data: dict, schema: str, source: str) -> None:
+    """Hold data against a schema.
+
+    Raises:
+        StudyError: of the first mistake found, which is said to be in `source`.
+    """
+    rules = yaml.safe_load((SCHEMAS / schema).read_text())
+    errors = sorted(Draft202012Validator(rules).iter_errors(data), key=lambda e: list(e.path))
+    if errors:
+        raise StudyError(f"{source}: {describe(errors[0])}")
 
 
 def describe(error: ValidationError) -> str:
     """One line: the key, what is wrong with it, what it is for."""
     where = ".".join(str(part) for part in error.absolute_path)
-    prefix = f"config: {where}." if where else "config: "
+    prefix = f"{where}." if where else ""
     if error.validator == "additionalProperties":
         known = error.schema["properties"]
         name = next(key for key in error.instance if key not in known)
@@ -76,7 +92,7 @@ def describe(error: ValidationError) -> str:
         name = next(key for key in error.validator_value if key not in error.instance)
         return f"{prefix}{name} is missing: {error.schema['properties'][name]['description']}"
     meaning = error.schema.get("description")
-    return f"config: {where}: {error.message}" + (f" ({meaning})" if meaning else "")
+    return (f"{where}: " if where else "") + error.message + (f" ({meaning})" if meaning else "")
 
 
 def unknown(name: str, known: Iterable[str]) -> str:
@@ -87,26 +103,39 @@ def unknown(name: str, known: Iterable[str]) -> str:
     return f"'{name}' is not known; {hint}"
 
 
+def cells(config: dict) -> list[tuple[str, int]]:
+    """The study's pairs of variant and depth: interventions have the two depths compared only."""
+    pair = list(config["compare_depths"].values())
+    return [
+        *((variant, depth) for variant in config["variants"] for depth in config["depths"]),
+        *((variant, depth) for variant in config["interventions"] for depth in pair),
+    ]
+
+
 def run_spec(
-    config: dict, factors: dict[str, str], variant: str, depth: int, seed: int, lr: float | None,
-    checkpoints: list[str],
-) -> str:  # fmt: skip
-    """The run as canonical JSON (see models/variant.py); its lr may be left open as None.
+    config: dict, entry: dict, variant: str, depth: int, seed: int, checkpoints: list[str]
+) -> str:
+    """The run as canonical JSON (see models/variant.py), but for what other runs will tell: its
+    learning rate, and the network it grows from.
 
     The text is all that a training job depends on, so that editing the configuration reruns
     the runs it changes and no others.
     """
-    settings = dict(config["training"])
-    clip = settings.pop("gradient_clip_without_norm")
-    settings["gradient_clip"] = clip if factors["norm"] == "none" else None
+    factors = {key: entry[key] for key in entry if key not in ("gradient", "times", "start")}
+    times = {"epochs": 1, "width": 1, **entry.get("times", {})}
+    training = dict(config["training"])
+    training["epochs"] *= times["epochs"]
+    training["gradient_clip"] = training.pop("gradient_clip_without_norm")
+    usual = "clipped" if factors.get("norm") == "none" else "raw"
+    training["gradient"] = entry.get("gradient", usual)
     spec = {
         "dataset": config["dataset"],
         "variant": variant,
         "factors": factors,
         "depth": depth,
-        "width": config["width"],
+        "width": config["width"] * times["width"],
         "seed": seed,
-        "train": {**settings, "lr": lr},
+        "train": {**training, "lr": None},
         "checkpoints": checkpoints,
     }
     return json.dumps(spec, sort_keys=True)

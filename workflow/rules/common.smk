@@ -11,28 +11,28 @@ from snakemake.settings.enums import Quietness
 sys.path.insert(0, str(workflow.basedir))
 
 from workflow.progress import show_progress
-from workflow.study import StudyError, check, import_closure, read_variants, run_spec
+from workflow.study import StudyError, cells, check, import_closure, read_variants, run_spec
 
 if workflow.is_main_process:
     quiet = Quietness.ALL in (workflow.output_settings.quiet or ())
     show_progress(rules=["tune", "train"], errors=quiet)
 
-FACTORS = read_variants()
 try:
-    check(config, FACTORS)
+    VARIANTS = read_variants()
+    check(config, VARIANTS)
 except StudyError as error:
     raise WorkflowError(str(error))
 
 RESULTS = f"results/{config['study']}"
 DATA = f"results/data/{config['dataset']}"
-CELLS = [f"{variant}/depth{depth}" for variant in config["variants"] for depth in config["depths"]]
+CELLS = [f"{variant}/depth{depth}" for variant, depth in cells(config)]
 RUNS = [f"{RESULTS}/runs/{cell}/seed{seed}" for cell in CELLS for seed in config["seeds"]]
-TUNING = [f"{RESULTS}/tuning/{cell}/lr{lr}" for cell in CELLS for lr in config["tuning"]["lrs"]]
+RATES = config["tuning"]["lrs"]
+TUNING = [f"{RESULTS}/tuning/{cell}/lr{lr}" for cell in CELLS for lr in RATES]
 
 # The jobs that the paper accounts for, by the paths of their logs and benchmarks.
 JOBS = [
-    *[f"tune/{cell}/lr{lr}" for cell in CELLS for lr in config["tuning"]["lrs"]],
-    *[f"choose_lr/{cell}" for cell in CELLS],
+    *[f"tune/{cell}" for cell in CELLS],
     *[f"train/{cell}/seed{seed}" for cell in CELLS for seed in config["seeds"]],
     "collect",
 ]
@@ -41,10 +41,9 @@ ENVIRONMENT = f"{workflow.basedir}/environment.yml"
 
 
 wildcard_constraints:
-    variant="|".join(config["variants"]),
+    variant="|".join(VARIANTS),
     depth=r"\d+",
     seed=r"\d+",
-    lr=r"[0-9.e-]+",
     figure=r"[a-z0-9_]+",
 
 
@@ -64,19 +63,21 @@ CODE = import_closure(
 )
 
 
-def spec(variant, depth, seed, lr, checkpoints):
-    return run_spec(config, FACTORS[variant], variant, int(depth), int(seed), lr, checkpoints)
+def spec(wildcards, seed, checkpoints):
+    entry = VARIANTS[wildcards.variant]
+    return run_spec(
+        config, entry, wildcards.variant, int(wildcards.depth), int(seed), checkpoints
+    )
 
 
-def tuning_spec(wildcards):
-    lr = float(wildcards.lr)
-    return spec(wildcards.variant, wildcards.depth, config["tuning"]["seed"], lr, [])
+def start(wildcards, seed):
+    """The finished run that a network grows from, if it does: the shallower one of its seed."""
+    if parent := VARIANTS[wildcards.variant].get("start"):
+        depth = config["compare_depths"]["shallow"]
+        run = f"{RESULTS}/runs/{parent}/depth{depth}/seed{seed}"
+        return {"start": [f"{run}/run.json", f"{run}/checkpoint.pt"]}
+    return {}
 
 
-def training_spec(wildcards):
-    return spec(wildcards.variant, wildcards.depth, wildcards.seed, None, ["init", "end"])
-
-
-def tuning_runs(wildcards):
-    cell = f"{RESULTS}/tuning/{wildcards.variant}/depth{wildcards.depth}"
-    return [f"{cell}/lr{lr}" for lr in config["tuning"]["lrs"]]
+def start_option(wildcards, input):
+    return f"--start {Path(input.start[0]).parent}" if "start" in input.keys() else ""

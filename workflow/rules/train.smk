@@ -1,62 +1,56 @@
 # Input: the data and each run's specification, from the configuration. Each (variant, depth) is
 # first trained once for each learning rate of the grid, on the tuning seed; the rate with the
-# lowest final training loss is then used on every evaluation seed. Output: a folder a run.
+# lowest final training loss is then used on every evaluation seed. A network that grows from a
+# trained one waits for the run of its seed. Output: a folder a run.
 
 
 rule tune:
     input:
+        unpack(lambda wildcards: start(wildcards, config["tuning"]["seed"])),
         data=f"{DATA}.pt",
-        code=CODE["models.train"],
+        code=CODE["models.tune"],
     output:
-        run=f"{RESULTS}/tuning/{{variant}}/depth{{depth}}/lr{{lr}}/run.json",
-        history=f"{RESULTS}/tuning/{{variant}}/depth{{depth}}/lr{{lr}}/history.csv",
-        metrics=f"{RESULTS}/tuning/{{variant}}/depth{{depth}}/lr{{lr}}/metrics.json",
+        runs=expand(
+            f"{RESULTS}/tuning/{{{{variant}}}}/depth{{{{depth}}}}/lr{{lr}}/{{file}}.json",
+            lr=RATES,
+            file=["run", "metrics"],
+        ),
+        histories=expand(
+            f"{RESULTS}/tuning/{{{{variant}}}}/depth{{{{depth}}}}/lr{{lr}}/history.csv", lr=RATES
+        ),
+        chosen=f"{RESULTS}/tuning/{{variant}}/depth{{depth}}/chosen.json",
     log:
-        f"{RESULTS}/logs/tune/{{variant}}/depth{{depth}}/lr{{lr}}.log",
+        f"{RESULTS}/logs/tune/{{variant}}/depth{{depth}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/tune/{{variant}}/depth{{depth}}/lr{{lr}}.tsv"
+        f"{RESULTS}/benchmarks/tune/{{variant}}/depth{{depth}}.tsv"
     conda:
         ENVIRONMENT
     threads: 1
     resources:
         attempt=lambda wildcards, attempt: attempt,
     params:
-        spec=tuning_spec,
-        folder=lambda wildcards, output: str(Path(output.run).parent),
+        spec=lambda wildcards: spec(wildcards, config["tuning"]["seed"], []),
+        start=start_option,
+        lrs=RATES,
+        folder=lambda wildcards, output: str(Path(output.chosen).parent),
+        device=config["device"],
     shell:
         """
-        exec 2>{log}
-        python -m models.variant --spec {params.spec:q} --out {output.run}
-        python -m models.train \
-            --spec {output.run} \
+        python -m models.tune \
+            --spec {params.spec:q} {params.start} \
+            --lrs {params.lrs} \
             --out {params.folder} \
             --data results/data \
+            --device {params.device} \
             --threads {threads} \
-            --attempt {resources.attempt}
+            --attempt {resources.attempt} \
+            2>{log}
         """
-
-
-rule choose_lr:
-    input:
-        metrics=lambda wildcards: [f"{run}/metrics.json" for run in tuning_runs(wildcards)],
-        runs=lambda wildcards: [f"{run}/run.json" for run in tuning_runs(wildcards)],
-        code=CODE["models.tune"],
-    output:
-        f"{RESULTS}/tuning/{{variant}}/depth{{depth}}/chosen.json",
-    log:
-        f"{RESULTS}/logs/choose_lr/{{variant}}/depth{{depth}}.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/choose_lr/{{variant}}/depth{{depth}}.tsv"
-    conda:
-        ENVIRONMENT
-    params:
-        runs=tuning_runs,
-    shell:
-        "python -m models.tune {params.runs} --out {output} 2> {log}"
 
 
 rule train:
     input:
+        unpack(lambda wildcards: start(wildcards, wildcards.seed)),
         data=f"{DATA}.pt",
         lr=f"{RESULTS}/tuning/{{variant}}/depth{{depth}}/chosen.json",
         code=CODE["models.train"],
@@ -75,16 +69,19 @@ rule train:
     resources:
         attempt=lambda wildcards, attempt: attempt,
     params:
-        spec=training_spec,
+        spec=lambda wildcards: spec(wildcards, wildcards.seed, ["init", "end"]),
+        start=start_option,
         folder=lambda wildcards, output: str(Path(output.run).parent),
+        device=config["device"],
     shell:
         """
-        exec 2>{log}
-        python -m models.variant --spec {params.spec:q} --lr-from {input.lr} --out {output.run}
         python -m models.train \
-            --spec {output.run} \
+            --spec {params.spec:q} {params.start} \
+            --lr-from {input.lr} \
             --out {params.folder} \
             --data results/data \
+            --device {params.device} \
             --threads {threads} \
-            --attempt {resources.attempt}
+            --attempt {resources.attempt} \
+            2>{log}
         """
