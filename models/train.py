@@ -2,9 +2,9 @@
 
     python -m models.train --spec run.json --out DIR
 
-DIR receives run.json (the specification), history.csv (one row every so many steps), metrics.json (the end)
-and checkpoint.pt (the weights at the moments the specification names). The same specification
-gives the same bits on the same processor and number of threads.
+DIR receives run.json (the specification), history.csv (a row every so many steps), metrics.json
+(the end) and checkpoint.pt (the weights at the moments the specification names). The same
+specification gives the same bits on the same processor and number of threads.
 
 A network that grows from a trained one (`start`) takes it from --start, the folder of that run,
 or trains it first.

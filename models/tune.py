@@ -3,7 +3,7 @@
     python -m models.tune --spec run.json --lrs 0.01 0.1 --out DIR
 
 Each rate's run goes to DIR/lr<rate>/, the choice to DIR/chosen.json. One process tries them all,
-because starting one takes as long as a short run. A grid of one rate has nothing to try.
+because starting one takes as long as a short run. A grid of one rate is taken as it is.
 """
 
 import argparse
@@ -35,12 +35,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--lrs", nargs="+", required=True, help="the grid")
     arguments = prepare(parser)
-    losses: dict[float, float | None] = {}
+    # A grid of one rate leaves nothing to try.
+    losses: dict[float, float | None] = dict.fromkeys(map(float, arguments.lrs))
+    tried = arguments.lrs if len(losses) > 1 else []
     try:
         spec = specification(arguments)
         data = load(spec["dataset"], arguments.data).to(arguments.device)
         trained = end_of(arguments.start) if arguments.start else None
-        for lr in arguments.lrs:
+        for lr in tried:
             run = from_dict({**spec, "train": {**spec["train"], "lr": float(lr)}})
             metrics = perform(run, data, arguments.out / f"lr{lr}", trained, arguments.attempt)
             losses[float(lr)] = metrics["train_loss"]

@@ -28,7 +28,8 @@ DATA = f"results/data/{config['dataset']}"
 CELLS = [f"{variant}/depth{depth}" for variant, depth in cells(config)]
 RUNS = [f"{RESULTS}/runs/{cell}/seed{seed}" for cell in CELLS for seed in config["seeds"]]
 RATES = config["tuning"]["lrs"]
-TUNING = [f"{RESULTS}/tuning/{cell}/lr{lr}" for cell in CELLS for lr in RATES]
+TRIED = RATES if len(RATES) > 1 else []  # a grid of one rate leaves nothing to try
+TUNING = [f"{RESULTS}/tuning/{cell}/lr{lr}" for cell in CELLS for lr in TRIED]
 
 # The jobs that the paper accounts for, by the paths of their logs and benchmarks.
 JOBS = [

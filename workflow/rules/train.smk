@@ -12,11 +12,11 @@ rule tune:
     output:
         runs=expand(
             f"{RESULTS}/tuning/{{{{variant}}}}/depth{{{{depth}}}}/lr{{lr}}/{{file}}.json",
-            lr=RATES,
+            lr=TRIED,
             file=["run", "metrics"],
         ),
         histories=expand(
-            f"{RESULTS}/tuning/{{{{variant}}}}/depth{{{{depth}}}}/lr{{lr}}/history.csv", lr=RATES
+            f"{RESULTS}/tuning/{{{{variant}}}}/depth{{{{depth}}}}/lr{{lr}}/history.csv", lr=TRIED
         ),
         chosen=f"{RESULTS}/tuning/{{variant}}/depth{{depth}}/chosen.json",
     log:
