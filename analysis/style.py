@@ -28,8 +28,8 @@ ORANGE, BLUE = "#d9641e", "#2a86c8"
 class Look:
     label: str
     colour: str
-    dashes: tuple[int, int] | str  # "" is a full line
-    marker: str
+    dashes: tuple[int, int] | str = ""  # "" is a full line
+    marker: str = "o"
 
 
 # In the order in which variants are listed and drawn.
@@ -38,6 +38,34 @@ LOOKS = {
     "plain_bn": Look("plain + BN", ORANGE, "", "o"),
     "residual": Look("residual", BLUE, (4, 2), "v"),
     "residual_bn": Look("residual + BN", BLUE, "", "s"),
+    "plain_dirac": Look("plain, identity init", ORANGE),
+    "plain_dirac_noise": Look("plain, identity + noise init", ORANGE),
+    "plain_bn_dirac": Look("plain + BN, identity init", ORANGE),
+    "plain_bn_dirac_noise": Look("plain + BN, identity + noise init", ORANGE),
+    "plain_bn_constructed": Look("plain + BN, grown from shallow", ORANGE),
+    "residual_bn_orthogonal": Look("residual + BN, orthogonal shortcut", BLUE),
+    "residual_bn_permutation": Look("residual + BN, signed permutation", BLUE),
+    "residual_bn_gaussian": Look("residual + BN, Gaussian shortcut", BLUE),
+    "residual_bn_half": Look("residual + BN, half the identity", BLUE),
+    "residual_bn_one": Look("residual + BN, shortcut of one layer", BLUE),
+    "preact_bn": Look("pre-activation + BN", BLUE),
+    "preact_bn_orthogonal": Look("pre-activation + BN, orthogonal", BLUE),
+    "plain_looks_linear": Look("plain CReLU, looks linear", ORANGE),
+    "plain_crelu": Look("plain CReLU, He init", ORANGE),
+    "plain_delta_tanh": Look("plain tanh, delta-orthogonal", ORANGE),
+    "plain_delta": Look("plain, delta-orthogonal", ORANGE),
+    "plain_tailored": Look("plain, tailored ReLU", ORANGE),
+    "residual_skipinit": Look("residual, SkipInit", BLUE),
+    "residual_fixup": Look("residual, Fixup", BLUE),
+    "residual_bn_rezero": Look("residual + BN, ReZero", BLUE),
+    "plain_bn_after": Look("plain, BN after activation", ORANGE),
+    "plain_bn_no_affine": Look("plain + BN, no scale or shift", ORANGE),
+    "plain_bn_noisy": Look("plain + noisy BN", ORANGE),
+    "plain_bn_looks_linear": Look("plain CReLU + BN, looks linear", ORANGE),
+    "plain_bn_budget2": Look("plain + BN, twice the steps", ORANGE),
+    "plain_bn_budget4": Look("plain + BN, four times the steps", ORANGE),
+    "plain_bn_width4": Look("plain + BN, four times as wide", ORANGE),
+    "plain_bn_layerwise": Look("plain + BN, layerwise steps", ORANGE),
 }
 
 
@@ -95,12 +123,13 @@ def script(draw: Callable[[pd.DataFrame], matplotlib.figure.Figure], description
     """A figure's command line: read one table, draw it, write the SVG."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--table", type=Path, required=True)
-    parser.add_argument("--depths", type=int, nargs="+", help="draw these depths only")
+    parser.add_argument("--variants", nargs="+", required=True, help="draw these only")
+    parser.add_argument("--depths", type=int, nargs="+", required=True, help="draw these only")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     table = pd.read_csv(arguments.table)
-    if arguments.depths:
-        table = table[table["depth"].isin(arguments.depths)]
+    table = table[table["variant"].isin(arguments.variants)]
+    table = table[table["depth"].isin(arguments.depths)]
     apply()
     save(draw(table), arguments.out)
 

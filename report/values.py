@@ -121,8 +121,12 @@ def from_runs(runs: pd.DataFrame, classes: int) -> Iterator[Value]:
             Source(file, "parameters", where),
         )  # fmt: skip
         yield counted(f"diverged.{variant}.{depth}", cell, "status", "diverged", file, where)
-    steps = int(runs["steps"].max())
-    yield Value("steps", steps, count(steps), "steps", Source(file, "steps", statistic="maximum"))
+        # A diverged run stops early, so the most steps of a cell are what all were to have.
+        steps = int(cell["steps"].max())
+        yield Value(f"steps.{variant}.{depth}", steps, count(steps), "steps",
+                    Source(file, "steps", where, "maximum"))  # fmt: skip
+    steps = int(runs["steps"].mode().max())
+    yield Value("steps", steps, count(steps), "steps", Source(file, "steps", statistic="mode"))
     yield Value("runs.n", len(runs), count(len(runs)), "runs", Source(file, "", {}, "rows"))
     yield counted("runs.diverged", runs, "status", "diverged", file, {})
     guess = math.log(classes) - 0.01
@@ -137,7 +141,7 @@ def counted(key: str, table: pd.DataFrame, column: str, item: str, file: str, wh
     return Value(key, n, count(n), "runs", Source(file, column, {**where, column: item}, "rows"))
 
 
-def from_tuning(tuning: pd.DataFrame, runs: pd.DataFrame) -> Iterator[Value]:
+def from_tuning(tuning: pd.DataFrame, runs: pd.DataFrame, grid: list[float]) -> Iterator[Value]:
     """How the learning rates were found; a best one at the grid's edge is counted."""
     file = "tables/tuning.csv"
     yield Value("tuning.n", len(tuning), count(len(tuning)), "runs", Source(file, "", {}, "rows"))
@@ -147,7 +151,7 @@ def from_tuning(tuning: pd.DataFrame, runs: pd.DataFrame) -> Iterator[Value]:
         "tuning.cells", len(chosen), count(len(chosen)), "pairs",
         Source(file, "variant, depth", {}, "distinct pairs"),
     )  # fmt: skip
-    for name, edge in (("lowest", tuning["lr"].min()), ("highest", tuning["lr"].max())):
+    for name, edge in (("lowest", min(grid)), ("highest", max(grid))):
         n = int((chosen["lr"] == edge).sum())
         source = Source("tables/runs.csv", "lr", {"lr": float(edge)}, "distinct (variant, depth)")
         yield Value(f"tuning.at_{name}", n, count(n), "pairs", source)
@@ -220,11 +224,11 @@ def collect(results: Path, manifest: Path) -> list[Value]:
         Value("confidence", CONFIDENCE, f"{100 * CONFIDENCE:g}", "%",
               Source("analysis/summary.py", "CONFIDENCE")),
         *[Value(f"label.{name}", LOOKS[name].label, LOOKS[name].label, "", look)
-          for name in read["config"]["variants"]],
+          for name in (*read["config"]["variants"], *read["config"]["interventions"])],
         *from_config(read["config"]),
         *from_manifest(read_manifest, manifest.name),
         *from_runs(runs, read_manifest["classes"]),
-        *from_tuning(tuning, runs),
+        *from_tuning(tuning, runs, read["config"]["tuning"]["lrs"]),
         *from_claims(read["claims"]["claims"]),
         *from_provenance(read["provenance"]),
     ]  # fmt: skip

@@ -14,18 +14,17 @@ def draw(history: pd.DataFrame) -> plt.Figure:
     widths = dict(zip(depths, (0.9, 2.2), strict=True))
     dashes = {"train_error": "", "test_error": (2, 1.5)}
     curves = history.melt(
-        ["variant", "depth", "epoch", "seed"], ["train_error", "test_error"], "split", "error"
+        ["variant", "depth", "step", "seed"], ["train_error", "test_error"], "split", "error"
     )
     curves = curves.assign(error=100 * curves["error"])
     for axes, variant in zip(panels, ("plain_bn", "residual_bn"), strict=True):
         colour = LOOKS[variant].colour
         mine = curves[curves["variant"] == variant]
         sns.lineplot(
-            mine, x="epoch", y="error", size="depth", sizes=widths, style="split", dashes=dashes,
+            mine, x="step", y="error", size="depth", sizes=widths, style="split", dashes=dashes,
             color=colour, errorbar=band, ax=axes, legend=False,
         )  # fmt: skip
-        axes.set(title=LOOKS[variant].label, xlabel="Epoch", ylabel="Error (%)", ylim=(0, 100))
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.set(title=LOOKS[variant].label, xlabel="Step", ylabel="Error (%)", ylim=(0, 100))
     handles = [
         plt.Line2D([], [], color="grey", linewidth=width, label=f"depth {depth}")
         for depth, width in widths.items()

@@ -66,9 +66,7 @@ CODE = import_closure(
 
 def spec(wildcards, seed, checkpoints):
     entry = VARIANTS[wildcards.variant]
-    return run_spec(
-        config, entry, wildcards.variant, int(wildcards.depth), int(seed), checkpoints
-    )
+    return run_spec(config, entry, wildcards.variant, int(wildcards.depth), int(seed), checkpoints)
 
 
 def start(wildcards, seed):

@@ -1,12 +1,17 @@
 # Input: tables. Output: figures, verdicts, the numbers that the text may print, and the paper.
 
-# Each figure draws one table, at all depths or at the two that the claims compare.
+# Each figure draws one table: some of its variants, at some of the depths.
+PAIR = list(config["compare_depths"].values())
+EVERY = [*config["variants"], *config["interventions"]]
 FIGURES = {
-    "error_by_depth": ("runs", config["depths"]),
-    "interaction": ("runs", [config["compare_depths"]["deep"]]),
-    "train_against_test": ("runs", config["depths"]),
-    "training_curves": ("history", list(config["compare_depths"].values())),
+    "error_by_depth": ("runs", config["variants"], config["depths"]),
+    "interaction": ("runs", config["variants"], PAIR[-1:]),
+    "interventions": ("runs", EVERY, PAIR),
+    "train_against_test": ("runs", config["variants"], config["depths"]),
+    "training_curves": ("history", config["variants"], PAIR),
 }
+if TRIED:
+    FIGURES["lr_sensitivity"] = ("tuning", EVERY, PAIR)
 SECTIONS = sorted(str(path) for path in Path("report/sections").glob("*.md"))
 FONTS = sorted(str(path) for path in Path("report/fonts").glob("*.[tw]*f*"))
 TEMPLATES = sorted(str(path) for path in Path("report/templates").iterdir())
@@ -25,11 +30,13 @@ rule figure:
     conda:
         ENVIRONMENT
     params:
-        depths=lambda wildcards: FIGURES[wildcards.figure][1],
+        variants=lambda wildcards: FIGURES[wildcards.figure][1],
+        depths=lambda wildcards: FIGURES[wildcards.figure][2],
     shell:
         """
         python -m analysis.figures.{wildcards.figure} \
             --table {input.table} \
+            --variants {params.variants} \
             --depths {params.depths} \
             --out {output} \
             2>{log}
