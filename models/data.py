@@ -2,15 +2,19 @@
 
     python -m models.data --dataset mnist1d --out results/data
 
-A signal is an image of height one, so that one network serves 1-D and 2-D data alike.
+A signal is an image of height one, so that one network serves 1-D and 2-D data alike. Where the
+data come from is in models/sources.py.
 """
 
 import argparse
+import difflib
 import hashlib
 import json
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Literal
 
+import dacite
 import numpy as np
 import torch
 from torch import Tensor
@@ -19,9 +23,22 @@ from models.files import replacing
 
 FOLDER = Path("results/data")
 
-# SHA-256 of MNIST-1D's signals, rounded to 1e-4 (the last bits differ between processors),
-# and labels, as its canonical arguments generate them.
-MNIST1D_SHA256 = "2a8cd1d142372eb2c273431368fa34c5933b1a1ab756d3521ac40f0b033f5e95"
+# SHA-256 of each set's content (`content_hash`). CIFAR-10's archive has a checksum of its own.
+SHA256 = {
+    "mnist1d": "2a8cd1d142372eb2c273431368fa34c5933b1a1ab756d3521ac40f0b033f5e95",
+    "digits": "07fd43da157ebb5cd8d5df3707de1e50a7e95fdf15e0e65baa4e4015a32ef92a",
+    "fashion_mnist": "4f5ba232c00001e84dfb76f6ab806260538430908c895d6242cbea9d090c68a7",
+}
+
+
+@dataclass(frozen=True)
+class ImageFolder:
+    """Somebody's own images: a folder of class folders, or train/ and test/ of such."""
+
+    path: str
+    size: int  # pixels: the shorter side is resized to it, the longer one cropped to its centre
+    channels: Literal[1, 3] = 3  # grey or RGB
+    test_share: float = 0.2  # of each class, where the folder has no train/ and test/
 
 
 @dataclass(frozen=True)
@@ -36,7 +53,10 @@ class Dataset:
         """The same on `device`."""
         parts = {field.name: getattr(self, field.name) for field in fields(self)}
         return Dataset(
-            **{k: v.to(device) if isinstance(v, Tensor) else v for k, v in parts.items()}
+            **{
+                name: part.to(device) if isinstance(part, Tensor) else part
+                for name, part in parts.items()
+            }
         )
 
 
@@ -45,49 +65,57 @@ def load(name: str, folder: Path = FOLDER) -> Dataset:
 
     Raises:
         ValueError: there is no such data set, or its content is not what it should be.
+        OSError: it cannot be read, or downloaded.
     """
     path = folder / f"{name}.pt"
     if not path.exists():
         prepare(name, folder)
-    tensors = torch.load(path, weights_only=True)
-    for part in ("train_inputs", "test_inputs"):
-        tensors[part] = tensors[part].contiguous(memory_format=torch.channels_last)
-    return Dataset(**tensors)
+    # Mapped, not read: the jobs of one machine share the pages.
+    return Dataset(**torch.load(path, weights_only=True, mmap=True))
 
 
-def prepare(name: str, folder: Path) -> None:
+def prepare(name: str, folder: Path, images: ImageFolder | None = None) -> None:
     """Write `<name>.pt`, the tensors, and `<name>.json`, what they are.
 
     Raises:
         ValueError: there is no such data set, or its content is not what it should be.
+        OSError: it cannot be read, or downloaded.
     """
-    if name != "mnist1d":
-        raise ValueError(f"dataset: '{name}' is not known; expected mnist1d")
-    arrays = generate_mnist1d()
+    from models import sources  # reading needs packages that training does not
+
+    if images is not None:
+        title, arrays = name, sources.image_folder(Path(images.path), images)
+    elif name in sources.SOURCES:
+        title, read = sources.SOURCES[name]
+        arrays = read()
+    else:
+        near = difflib.get_close_matches(name, sources.SOURCES, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"expected {', '.join(sources.SOURCES)}"
+        raise ValueError(f"dataset: '{name}' is not known; {hint}")
     digest = content_hash(arrays)
-    if digest != MNIST1D_SHA256:
+    if digest != SHA256.get(name, digest):
         raise ValueError(
-            f"dataset: mnist1d has content hash {digest}, expected {MNIST1D_SHA256}: "
-            "install the pinned version of the package mnist1d"
+            f"dataset: {name} has content hash {digest}, expected {SHA256[name]}: its source has "
+            "changed, or the package that makes it is not the pinned one"
         )
-    x, y = arrays["x"], arrays["y"]
-    mean, std = float(x.mean()), float(x.std())
+    mean, std = moments(arrays["x"])
     tensors = {
-        "train_inputs": as_images(x, mean, std),
-        "train_targets": torch.from_numpy(y),
-        "test_inputs": as_images(arrays["x_test"], mean, std),
-        "test_targets": torch.from_numpy(arrays["y_test"]),
-        "classes": int(y.max()) + 1,
+        "train_inputs": standardised(arrays["x"], mean, std),
+        "train_targets": torch.from_numpy(arrays["y"].astype(np.int64)),
+        "test_inputs": standardised(arrays["x_test"], mean, std),
+        "test_targets": torch.from_numpy(arrays["y_test"].astype(np.int64)),
+        "classes": int(arrays["y"].max()) + 1,
     }
     manifest = {
-        "name": "MNIST-1D",
-        "train_examples": len(y),
+        "name": title,
+        "train_examples": len(arrays["y"]),
         "test_examples": len(arrays["y_test"]),
         "shape": list(tensors["train_inputs"].shape[1:]),
         "classes": tensors["classes"],
-        "mean": mean,
-        "std": std,
+        "mean": mean.ravel().tolist(),
+        "std": std.ravel().tolist(),
         "sha256": digest,
+        "image_folder": asdict(images) if images else None,
     }
     with replacing(folder / f"{name}.json") as path:
         path.write_text(json.dumps(manifest, indent=2) + "\n")
@@ -95,38 +123,51 @@ def prepare(name: str, folder: Path) -> None:
         torch.save(tensors, path)
 
 
-def generate_mnist1d() -> dict[str, np.ndarray]:
-    """MNIST-1D (Greydanus and Kobak 2024) from its package's canonical arguments: 4000 training
-    signals `x` (4000, 40) with labels `y`, and 1000 test signals `x_test` with `y_test`."""
-    # The package draws in its import, which costs seconds: only the preparation pays them.
-    from mnist1d.data import get_dataset_args, make_dataset
-
-    arrays = make_dataset(get_dataset_args())
-    return {key: arrays[key] for key in ("x", "y", "x_test", "y_test")}
-
-
 def content_hash(arrays: dict[str, np.ndarray]) -> str:
-    """SHA-256 of the arrays, in order of their names, rounded to 1e-4."""
+    """SHA-256 of the arrays, in order of their names; bytes as they are, other numbers rounded
+    to 1e-4, for the last bits of generated data differ between processors."""
     digest = hashlib.sha256()
     for key in sorted(arrays):
+        array = arrays[key]
         digest.update(key.encode())
-        digest.update(np.round(arrays[key] * 1e4).astype("<i8").tobytes())
+        if array.dtype != np.uint8:
+            array = np.round(array * 1e4).astype("<i8")
+        digest.update(array.tobytes())
     return digest.hexdigest()
 
 
-def as_images(signals: np.ndarray, mean: float, std: float) -> Tensor:
-    """Signals (B, W) as standardised images (B, 1, 1, W)."""
-    return torch.from_numpy(((signals - mean) / std).astype(np.float32))[:, None, None, :]
+def moments(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of each channel of (N, C, H, W), as (C, 1, 1)."""
+    channels = range(images.shape[1])  # one at a time, for double precision in little memory
+    mean = [images[:, c].mean(dtype=np.float64) for c in channels]
+    std = [images[:, c].std(dtype=np.float64) for c in channels]
+    for c in channels:
+        if std[c] == 0:
+            raise ValueError(f"dataset: channel {c} is the same everywhere in the training set")
+    return np.array(mean)[:, None, None], np.array(std)[:, None, None]
+
+
+def standardised(images: np.ndarray, mean: np.ndarray, std: np.ndarray) -> Tensor:
+    tensor = torch.from_numpy(((images - mean) / std).astype(np.float32))
+    return tensor.contiguous(memory_format=torch.channels_last)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--dataset", required=True)
+    parser.add_argument("--image-folder", help="JSON: path, size, channels, test_share")
     parser.add_argument("--out", type=Path, default=FOLDER)
     arguments = parser.parse_args()
     try:
-        prepare(arguments.dataset, arguments.out)
-    except ValueError as error:
+        images = None
+        if arguments.image_folder:
+            images = dacite.from_dict(
+                ImageFolder, json.loads(arguments.image_folder), dacite.Config(strict=True)
+            )
+        prepare(arguments.dataset, arguments.out, images)
+    except dacite.DaciteError as error:
+        parser.exit(1, f"error: image_folder: {error}\n")
+    except (OSError, ValueError) as error:
         parser.exit(1, f"error: {error}\n")
 
 

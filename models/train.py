@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from torch.optim.sgd import sgd
 from tqdm import tqdm
 
+from models.augment import crop_and_flip
 from models.data import FOLDER, Dataset, load
 from models.evaluate import evaluate, precise_batch_norm
 from models.files import replacing
@@ -91,7 +92,8 @@ def train(network: nn.Module, run: Run, data: Dataset) -> list[Record]:
     total = spec.epochs * steps
     if spec.warmup_steps >= total:
         raise ValueError(f"train.warmup_steps: {spec.warmup_steps} leaves none of {total} steps")
-    torch.manual_seed(run.seed)  # for noise that is part of the network
+    draws = torch.Generator().manual_seed(run.seed)  # of augmentation
+    torch.manual_seed(run.seed)  # of noise that is part of the network
     loss_sum, wrong, since = torch.zeros((), device=device), torch.zeros((), device=device), 0
     history = []
     network.train()
@@ -100,7 +102,7 @@ def train(network: nn.Module, run: Run, data: Dataset) -> list[Record]:
     ):
         x, y = data.train_inputs[batch], data.train_targets[batch]
         with torch.autocast(device.type, torch.bfloat16, enabled=half):
-            logits = network(augment(x))
+            logits = network(augment(x, draws))
             loss = F.cross_entropy(logits, y)
         for weight in weights:
             weight.grad = None
@@ -165,7 +167,7 @@ def layerwise(weights: list[nn.Parameter], spec: TrainSpec) -> None:
 
 
 GRADIENTS = {"raw": raw, "clipped": clipped, "layerwise": layerwise}
-AUGMENTATIONS = {"none": lambda images: images, "crop_and_flip": None}
+AUGMENTATIONS = {"none": lambda images, generator: images, "crop_and_flip": crop_and_flip}
 
 
 def lr_factor(step: int, total: int, spec: TrainSpec) -> float:

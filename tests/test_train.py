@@ -213,22 +213,6 @@ def test_run_round_trips_and_refuses_mistakes(tmp_path: Path) -> None:
             from_dict({**good, **edit})
 
 
-def test_mnist1d_is_the_canonical_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    mnist1d = datasets.load("mnist1d", tmp_path)
-    assert mnist1d.train_inputs.shape == (4000, 1, 1, 40)
-    assert mnist1d.test_inputs.shape == (1000, 1, 1, 40)
-    assert mnist1d.train_inputs.mean().item() == pytest.approx(0, abs=1e-5)
-    assert mnist1d.train_inputs.std().item() == pytest.approx(1, abs=1e-3)
-    manifest = json.loads((tmp_path / "mnist1d.json").read_text())
-    assert manifest["sha256"] == datasets.MNIST1D_SHA256
-
-    arrays = {key: np.zeros(3) for key in ("x", "y", "x_test", "y_test")}
-    monkeypatch.setattr(datasets, "generate_mnist1d", lambda: arrays)
-    with pytest.raises(ValueError, match="content hash"):
-        datasets.prepare("mnist1d", tmp_path / "other")
-    assert not (tmp_path / "other").exists()
-
-
 def command(module: str, *arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", module, *map(str, arguments)],

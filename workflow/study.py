@@ -15,6 +15,9 @@ SCHEMAS = ROOT / "workflow/schemas"
 VARIANTS = ROOT / "workflow/config/variants.yaml"
 
 
+DATASETS = ("mnist1d", "digits", "fashion_mnist", "cifar10")  # those of models/sources.py
+
+
 class StudyError(ValueError):
     """The configuration is wrong; the message says what, where, and what was expected."""
 
@@ -41,6 +44,13 @@ def check(config: dict, variants: Iterable[str]) -> None:
         StudyError: of the first mistake found.
     """
     refuse(config, "config.schema.yaml", "config")
+    if config["dataset"] not in DATASETS and "image_folder" not in config:
+        raise StudyError(f"config: dataset: {unknown(config['dataset'], DATASETS)}")
+    if config["dataset"] in DATASETS and "image_folder" in config:
+        raise StudyError(
+            f"config: image_folder: dataset '{config['dataset']}' has its own images; "
+            "name yours otherwise"
+        )
     for key in ("variants", "interventions"):
         for name in config[key]:
             if name not in variants:

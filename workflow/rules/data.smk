@@ -1,9 +1,17 @@
-# Input: nothing but the data set's generator, a package. Output: its tensors, standardised by the
-# training set, and a manifest of what they are. Studies share them.
+# Input: nothing but where the data come from (models/sources.py), or a folder of images. Output:
+# tensors, standardised by the training set, and a manifest of what they are. Studies share them.
+
+IMAGES = config.get("image_folder")
+
+
+def image_folders(wildcards):
+    """The folders whose files are the data: one is newer when a file comes to it or goes."""
+    return [str(path) for path in Path(IMAGES["path"]).glob("**/")] if IMAGES else []
 
 
 rule prepare_data:
     input:
+        folders=image_folders,
         code=CODE["models.data"],
     output:
         tensors="results/data/{dataset}.pt",
@@ -14,5 +22,7 @@ rule prepare_data:
         "results/data/benchmarks/prepare_data/{dataset}.tsv"
     conda:
         ENVIRONMENT
+    params:
+        images=["--image-folder", json.dumps(IMAGES, sort_keys=True)] if IMAGES else [],
     shell:
-        "python -m models.data --dataset {wildcards.dataset} --out results/data 2> {log}"
+        "python -m models.data --dataset {wildcards.dataset} {params.images:q} --out results/data 2> {log}"

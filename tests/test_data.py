@@ -1,0 +1,334 @@
+"""Readers of data: each on files in the genuine format, and on files that are wrong."""
+
+import gzip
+import io
+import json
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from models import data as datasets
+from models import sources
+from models.augment import crop_and_flip
+from models.data import ImageFolder, load, moments, prepare, standardised
+
+LEAVES = {"path": "photos", "size": 16, "channels": 3, "test_share": 0.25}
+
+
+def command(folder: Path, dataset: str, *options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "models.data", "--dataset", dataset, "--out", "out", *options],
+        cwd=folder, capture_output=True, text=True, check=False,
+        env={"PYTHONPATH": str(Path(datasets.__file__).parent.parent), "PATH": ""},
+    )  # fmt: skip
+
+
+def test_mnist1d_is_the_canonical_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mnist1d = load("mnist1d", tmp_path)
+    assert mnist1d.train_inputs.shape == (4000, 1, 1, 40)
+    assert mnist1d.test_inputs.shape == (1000, 1, 1, 40)
+    assert mnist1d.train_inputs.mean().item() == pytest.approx(0, abs=1e-5)
+    assert mnist1d.train_inputs.std().item() == pytest.approx(1, abs=1e-3)
+    manifest = json.loads((tmp_path / "mnist1d.json").read_text())
+    assert manifest["sha256"] == datasets.SHA256["mnist1d"]
+
+    arrays = {"x": np.arange(3.0), "y": np.zeros(3), "x_test": np.zeros(3), "y_test": np.zeros(3)}
+    monkeypatch.setitem(sources.SOURCES, "mnist1d", ("MNIST-1D", lambda: arrays))
+    with pytest.raises(ValueError, match="content hash"):
+        prepare("mnist1d", tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
+def test_digits_are_split_by_class(tmp_path: Path) -> None:
+    digits = load("digits", tmp_path)
+    assert digits.train_inputs.shape == (1437, 1, 8, 8)
+    assert digits.test_inputs.shape == (360, 1, 8, 8)
+    for label, total in enumerate([178, 182, 177, 183, 181, 182, 181, 179, 174, 180]):
+        test = int((digits.test_targets == label).sum())
+        assert test + int((digits.train_targets == label).sum()) == total
+        assert test == pytest.approx(0.2 * total, abs=1)
+    # A one is brighter in its middle column than a zero.
+    middle = [digits.train_inputs[digits.train_targets == i, 0, 3:5, 4].mean() for i in (0, 1)]
+    assert middle[1] > middle[0] + 1
+
+
+@pytest.mark.skipif(
+    not sources.FASHION_MNIST_PACKAGE.exists(),
+    reason="Debian's package dataset-fashion-mnist is not installed",
+)
+def test_fashion_mnist_is_the_real_one(tmp_path: Path) -> None:
+    fashion = load("fashion_mnist", tmp_path)
+    assert fashion.train_inputs.shape == (60_000, 1, 28, 28)
+    assert fashion.test_inputs.shape == (10_000, 1, 28, 28)
+    assert fashion.train_targets.bincount().tolist() == [6000] * 10
+    assert fashion.test_targets.bincount().tolist() == [1000] * 10
+    assert fashion.train_inputs.mean().item() == pytest.approx(0, abs=1e-4)
+    assert fashion.train_inputs.std().item() == pytest.approx(1, abs=1e-4)
+    manifest = json.loads((tmp_path / "fashion_mnist.json").read_text())
+    # The mean and standard deviation of pixels that everybody quotes: 0.2860 and 0.3530 of 255.
+    assert manifest["mean"] == pytest.approx([0.2860 * 255], abs=0.02)
+    assert manifest["std"] == pytest.approx([0.3530 * 255], abs=0.02)
+
+
+def idx(array: np.ndarray) -> bytes:
+    header = bytes([0, 0, 8, array.ndim]) + b"".join(n.to_bytes(4, "big") for n in array.shape)
+    return gzip.compress(header + array.tobytes())
+
+
+def test_idx_is_read_as_its_definition_says(tmp_path: Path) -> None:
+    array = np.random.default_rng(0).integers(0, 256, (3, 5, 4), np.uint8)
+    (tmp_path / "images.gz").write_bytes(idx(array))
+    np.testing.assert_array_equal(sources.read_idx(tmp_path / "images.gz"), array)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (idx(np.zeros((9, 9), np.uint8))[:-12], "not a whole gzip file"),
+        (b"<html>not found</html>", "not a whole gzip file"),
+        (
+            gzip.compress(b"\0\0\x0d\1\0\0\0\1\0\0\0\0"),
+            "begins with 00 00 0d 01, not with 00 00 08",
+        ),
+        (gzip.compress(b""), "begins with , not with 00 00 08 0n"),
+        (gzip.compress(b"\0\0\x08\2\0\0\0\3\0\0\0\2abcde"), "has 5 bytes after its header, which"),
+    ],
+)
+def test_a_broken_idx_file_gets_one_line(content: bytes, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "train-labels-idx1-ubyte.gz"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=message) as error:
+        sources.read_idx(path)
+    assert str(error.value).startswith(str(path))
+    assert "\n" not in str(error.value)
+
+
+def cifar_archive(path: Path, **changed: bytes) -> np.ndarray:
+    """Four records a file in the official layout; returns the training records."""
+    generator = np.random.default_rng(0)
+    records = generator.integers(0, 256, (6, 4, 3073), np.uint8)
+    records[:, :, 0] %= 10
+    names = [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]
+    with tarfile.open(path, "w:gz") as tar:
+        for name, content in zip(names, records, strict=True):
+            body = changed.get(name, content.tobytes())
+            if body is not None:
+                info = tarfile.TarInfo(f"cifar-10-batches-bin/{name}.bin")
+                info.size = len(body)
+                tar.addfile(info, io.BytesIO(body))
+    return records
+
+
+def test_cifar10_is_read_from_its_binary_archive(tmp_path: Path) -> None:
+    records = cifar_archive(tmp_path / "cifar.tar.gz")
+    arrays = sources.read_cifar10(tmp_path / "cifar.tar.gz")
+    assert arrays["x"].shape == (20, 3, 32, 32)
+    assert arrays["x_test"].shape == (4, 3, 32, 32)
+    assert arrays["y"][6] == records[1, 2, 0]
+    # Channels first, then rows: green of row 2, column 3 is byte 1 + 1024 + 67.
+    assert arrays["x"][6, 1, 2, 3] == records[1, 2, 1 + 1024 + 2 * 32 + 3]
+    assert arrays["x_test"][3, 2, 31, 31] == records[5, 3, -1]
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"data_batch_3": bytes(3072)}, "data_batch_3.bin has 3072 bytes, not records of 3073"),
+        ({"data_batch_5": b""}, "data_batch_5.bin has 0 bytes"),
+        ({"test_batch": bytes([10]) + bytes(3072)}, "test_batch.bin has a label above 9"),
+        ({"test_batch": None}, "not a whole CIFAR-10 archive: .*test_batch.bin"),
+    ],
+)
+def test_a_broken_cifar_archive_gets_one_line(changed: dict, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "cifar.tar.gz"
+    cifar_archive(path, **changed)
+    with pytest.raises(ValueError, match=message) as error:
+        sources.read_cifar10(path)
+    assert "\n" not in str(error.value)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match=r"cifar\.tar\.gz"):
+        sources.read_cifar10(path)
+
+
+def test_a_download_is_checked_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From a real server, on this machine."""
+    import functools
+    import hashlib
+    import http.server
+    import threading
+
+    (tmp_path / "www").mkdir()
+    (tmp_path / "www/data.bin").write_bytes(b"genuine")
+    md5 = hashlib.md5(b"genuine").hexdigest()
+    monkeypatch.setenv("DEGRADATION_DATA", str(tmp_path / "cache"))
+    handler = functools.partial(
+        http.server.SimpleHTTPRequestHandler, directory=str(tmp_path / "www")
+    )
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        assert sources.download(f"{url}/data.bin", md5).read_bytes() == b"genuine"
+        (tmp_path / "www/data.bin").write_bytes(b"changed")
+        assert sources.download(f"{url}/data.bin", md5).read_bytes() == b"genuine"
+        (tmp_path / "cache/data.bin").unlink()
+        with pytest.raises(OSError, match="MD5 checksum is not") as error:
+            sources.download(f"{url}/data.bin", md5)
+        assert "\n" not in str(error.value)
+        assert not list((tmp_path / "cache").iterdir())
+        with pytest.raises(OSError, match=r"cannot be downloaded .*put it into"):
+            sources.download(f"{url}/absent.bin", md5)
+        server.shutdown()
+
+
+def photos(folder: Path, layout: str = "{name}") -> None:
+    """Red and green pictures of many sizes and formats; red ones are darker at the left."""
+    generator = np.random.default_rng(0)
+    for name, channel in (("red", 0), ("green", 1)):
+        target = folder / layout.format(name=name)
+        target.mkdir(parents=True, exist_ok=True)
+        for i, size in enumerate([(20, 30), (40, 17), (16, 16), (64, 50)] * 2):
+            pixels = generator.integers(0, 40, (*size, 3), np.uint8)
+            pixels[..., channel] = 200
+            suffix = ("png", "jpg", "bmp", "gif")[i % 4]
+            Image.fromarray(pixels).save(target / f"{i}.{suffix}")
+
+
+def test_image_folder_reads_any_size_and_format(tmp_path: Path) -> None:
+    photos(tmp_path / "photos")
+    done = command(tmp_path, "leaves", "--image-folder", json.dumps(LEAVES))
+    assert done.returncode == 0, done.stderr
+    leaves = load("leaves", tmp_path / "out")
+    assert leaves.train_inputs.shape == (12, 3, 16, 16)
+    assert leaves.test_targets.bincount().tolist() == [2, 2]
+    # Classes in the order of their names: green, red.
+    brighter = leaves.train_inputs[:, 0].mean((1, 2)) > leaves.train_inputs[:, 1].mean((1, 2))
+    assert torch.equal(brighter.long(), leaves.train_targets)
+    manifest = json.loads((tmp_path / "out/leaves.json").read_text())
+    assert (manifest["name"], manifest["classes"], manifest["shape"]) == ("leaves", 2, [3, 16, 16])
+
+
+def test_image_folder_takes_a_given_division(tmp_path: Path) -> None:
+    photos(tmp_path, "train/{name}")
+    photos(tmp_path, "test/{name}")
+    arrays = sources.image_folder(tmp_path, ImageFolder("", 16, channels=1))
+    assert arrays["x"].shape == arrays["x_test"].shape == (16, 1, 16, 16)
+
+
+def test_an_image_is_resized_and_cropped_to_its_centre(tmp_path: Path) -> None:
+    pixels = np.zeros((16, 48, 3), np.uint8)
+    pixels[:, 16:32] = 255
+    Image.fromarray(pixels).save(tmp_path / "wide.png")
+    square = sources.read_image(tmp_path / "wide.png", ImageFolder("", 16))
+    assert square.shape == (3, 16, 16)
+    assert (square == 255).all()
+
+
+def spoil(folder: Path, how: str) -> None:
+    """Make one mistake in a folder of good pictures."""
+    photos(folder)
+    red = folder / "red"
+    match how:
+        case "no folder":
+            folder.rename(folder.with_name("elsewhere"))
+        case "one class":
+            red.rename(folder / ".hidden")
+        case "empty class":
+            for file in red.iterdir():
+                file.unlink()
+        case "corrupt":
+            (red / "3.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(40))
+        case "truncated":
+            content = (red / "1.jpg").read_bytes()
+            (red / "1.jpg").write_bytes(content[: len(content) // 2])
+        case "not an image":
+            (red / "notes.txt").write_text("buy milk")
+        case "too few to divide":
+            for file in list(red.iterdir())[1:]:
+                file.unlink()
+        case "class missing in test":
+            photos(folder, "train/{name}")
+            photos(folder, "test/{name}")
+            (folder / "test/red").rename(folder / "test/blue")
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ("no folder", "error: image_folder: photos is not a folder"),
+        ("one class", "error: photos: has 1 class folders, two are needed at least"),
+        ("empty class", "error: photos/red: the class has no images"),
+        ("corrupt", "error: photos/red/3.png: "),
+        ("truncated", "error: photos/red/1.jpg: cannot be read: "),
+        ("not an image", "error: photos/red/notes.txt: not an image"),
+        ("too few to divide", "error: photos: cannot be divided: "),
+        ("class missing in test", "error: photos/test/blue: there is no such class in train"),
+    ],
+)
+def test_a_broken_image_folder_gets_one_line(how: str, message: str, tmp_path: Path) -> None:
+    spoil(tmp_path / "photos", how)
+    refused = command(tmp_path, "leaves", "--image-folder", json.dumps(LEAVES))
+    assert refused.returncode == 1
+    assert refused.stderr.startswith(message)
+    assert refused.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("dataset", "options", "message"),
+    [
+        ("fashon_mnist", (), "error: dataset: 'fashon_mnist' is not known; did you mean fashion"),
+        ("x", (), "error: dataset: 'x' is not known; expected mnist1d, digits, "),
+        ("leaves", ("--image-folder", "{"), "error: "),
+        ("leaves", ("--image-folder", '{"pth": "a", "size": 8}'), "error: image_folder: "),
+        ("leaves", ("--image-folder", '{"path": "a", "size": "8"}'), "error: image_folder: "),
+        ("leaves", ("--image-folder", '{"path": "a", "size": 8, "channels": 2}'), "error: image_f"),
+    ],
+)
+def test_a_mistake_on_the_command_line_gets_one_line(
+    dataset: str, options: tuple[str, ...], message: str, tmp_path: Path
+) -> None:
+    refused = command(tmp_path, dataset, *options)
+    assert refused.returncode == 1
+    assert refused.stderr.startswith(message)
+    assert refused.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_standardisation_is_by_channel_of_the_training_set() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (50, 3, 4, 5), np.uint8)
+    images[:, 1] //= 7
+    tensor = standardised(images, *moments(images))
+    torch.testing.assert_close(tensor.mean((0, 2, 3)), torch.zeros(3), rtol=0, atol=1e-5)
+    torch.testing.assert_close(
+        tensor.std((0, 2, 3), correction=0), torch.ones(3), rtol=1e-5, atol=0
+    )
+    assert tensor.is_contiguous(memory_format=torch.channels_last)
+    images[:, 2] = 9
+    with pytest.raises(ValueError, match="channel 2 is the same everywhere"):
+        moments(images)
+
+
+@pytest.mark.parametrize("shape", [(40, 3, 9, 11), (40, 2, 1, 12)])
+def test_augmentation_equals_a_loop_over_images(shape: tuple[int, ...]) -> None:
+    images = torch.randn(shape)
+    augmented = crop_and_flip(images, torch.Generator().manual_seed(3))
+    generator = torch.Generator().manual_seed(3)
+    count, _, height, width = shape
+    down = 4 if height > 1 else 0
+    tops = torch.randint(0, 2 * down + 1, (count, 1), generator=generator)
+    lefts = torch.randint(0, 9, (count, 1), generator=generator)
+    flips = torch.randint(0, 2, (count, 1), generator=generator)
+    for i in range(count):
+        padded = torch.zeros(shape[1], height + 2 * down, width + 8)
+        padded[:, down : down + height, 4 : 4 + width] = images[i]
+        crop = padded[:, tops[i] :, lefts[i] :][:, :height, :width]
+        assert torch.equal(augmented[i], crop.flip(2) if flips[i] else crop)
+    assert 5 < flips.sum() < 35
+    assert len(lefts.unique()) == 9
