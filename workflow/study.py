@@ -10,6 +10,8 @@ import grimp
 import yaml
 from jsonschema import Draft202012Validator, ValidationError
 
+from models.variant import Variant
+
 ROOT = Path(__file__).resolve().parent.parent
 SCHEMAS = ROOT / "workflow/schemas"
 VARIANTS = ROOT / "workflow/config/variants.yaml"
@@ -31,10 +33,21 @@ def read_variants(path: Path = VARIANTS) -> dict[str, dict]:
     variants = yaml.safe_load(path.read_text())
     refuse(variants, "variants.schema.yaml", path.name)
     for name, entry in variants.items():
+        try:
+            Variant(**factors(entry))
+        except ValueError as error:
+            raise StudyError(f"{path.name}: {name}: {error}") from None
         parent = entry.get("start", name)
         if parent not in variants:
             raise StudyError(f"{path.name}: {name}.start: {unknown(parent, variants)}")
+        if factors(variants[parent]) != factors(entry):
+            raise StudyError(f"{path.name}: {name}.start: {parent} has other factors")
     return variants
+
+
+def factors(entry: dict) -> dict:
+    """What an entry says of the network itself (models/variant.py)."""
+    return {key: entry[key] for key in entry if key not in ("gradient", "times", "start")}
 
 
 def check(config: dict, variants: Iterable[str]) -> None:
@@ -131,17 +144,16 @@ def run_spec(
     The text is all that a training job depends on, so that editing the configuration reruns
     the runs it changes and no others.
     """
-    factors = {key: entry[key] for key in entry if key not in ("gradient", "times", "start")}
     times = {"epochs": 1, "width": 1, **entry.get("times", {})}
     training = dict(config["training"])
     training["epochs"] *= times["epochs"]
     training["gradient_clip"] = training.pop("gradient_clip_without_norm")
-    usual = "clipped" if factors.get("norm") == "none" else "raw"
+    usual = "clipped" if entry.get("norm") == "none" else "raw"
     training["gradient"] = entry.get("gradient", usual)
     spec = {
         "dataset": config["dataset"],
         "variant": variant,
-        "factors": factors,
+        "factors": factors(entry),
         "depth": depth,
         "width": config["width"] * times["width"],
         "seed": seed,
