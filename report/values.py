@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.style import LOOKS
-from analysis.summary import CONFIDENCE, summarise
+from analysis.summary import CONFIDENCE, mean_interval, summarise
 from models.files import replacing
 
 MINUS = "\u2212"
@@ -135,6 +135,29 @@ def from_runs(runs: pd.DataFrame, classes: int) -> Iterator[Value]:
     yield Value("runs.at_chance", n, count(n), "runs", source)
 
 
+def from_interventions(runs: pd.DataFrame, config: dict) -> Iterator[Value]:
+    """What each intervention does to the training error of the deep plain network with BatchNorm:
+    differences within a seed, in percentage points; and how many of them are clear of zero."""
+    file, deep = "tables/runs.csv", config["compare_depths"]["deep"]
+    errors = runs[runs["depth"] == deep].pivot(index="seed", columns="variant")["train_error"]
+    clear = {"lower": 0, "higher": 0, "open": 0}
+    for variant in config["interventions"]:
+        change = mean_interval(100 * (errors[variant] - errors["plain_bn"]))
+        where = {"variant": [variant, "plain_bn"], "depth": deep}
+        for name in ("mean", "low", "high"):
+            x = getattr(change, name)
+            statistic = f"difference within seeds: {name}"
+            yield Value(f"change.{variant}.{name}", x, fixed(x, 1), "percentage points",
+                        Source(file, "train_error", where, statistic))  # fmt: skip
+        clear["lower" if change.high < 0 else "higher" if change.low > 0 else "open"] += 1
+    n = len(config["interventions"])
+    source = Source("config.json", "interventions", statistic="number of items")
+    yield Value("interventions.n", n, count(n), "", source)
+    for name, n in clear.items():
+        source = Source(file, "train_error", {"depth": deep}, f"intervals against zero: {name}")
+        yield Value(f"interventions.{name}", n, count(n), "", source)
+
+
 def counted(key: str, table: pd.DataFrame, column: str, item: str, file: str, where: dict) -> Value:
     """How many rows have `item` in `column`."""
     n = int((table[column] == item).sum())
@@ -228,6 +251,7 @@ def collect(results: Path, manifest: Path) -> list[Value]:
         *from_config(read["config"]),
         *from_manifest(read_manifest, manifest.name),
         *from_runs(runs, read_manifest["classes"]),
+        *from_interventions(runs, read["config"]),
         *from_tuning(tuning, runs, read["config"]["tuning"]["lrs"]),
         *from_claims(read["claims"]["claims"]),
         *from_provenance(read["provenance"]),
