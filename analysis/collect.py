@@ -57,7 +57,7 @@ def row(folder: Path) -> dict:
 
 
 def runs_table(folders: Iterable[Path], columns: list[str]) -> pd.DataFrame:
-    return pd.DataFrame([row(folder) for folder in folders])[columns]
+    return pd.DataFrame([row(folder) for folder in folders], columns=columns)
 
 
 def history_table(folders: Iterable[Path]) -> pd.DataFrame:
@@ -74,7 +74,7 @@ def history_table(folders: Iterable[Path]) -> pd.DataFrame:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=Path, nargs="+", required=True)
-    parser.add_argument("--tuning", type=Path, nargs="+", required=True)
+    parser.add_argument("--tuning", type=Path, nargs="*", required=True)
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     tables = {

@@ -13,9 +13,18 @@ from conftest import QUICK, ROOT, copy_project, snakemake
 from snakemake.utils import update_config
 
 from analysis.style import LOOKS
+from models.sources import SOURCES
 from models.train import lr_factor
 from models.variant import Variant, from_dict
-from workflow.study import StudyError, cells, check, import_closure, read_variants, run_spec
+from workflow.study import (
+    DATASETS,
+    StudyError,
+    cells,
+    check,
+    import_closure,
+    read_variants,
+    run_spec,
+)
 
 DEFAULT = yaml.safe_load((ROOT / "workflow/config/default.yaml").read_text())
 VARIANTS = read_variants()
@@ -115,6 +124,10 @@ def test_cifar10_is_the_protocol_of_he_et_al() -> None:
         1e-4,
     )
     assert run.train.augmentation == "crop_and_flip"
+
+
+def test_data_sets_are_those_that_can_be_read() -> None:
+    assert list(DATASETS) == list(SOURCES)
 
 
 def test_own_images_are_a_data_set_by_any_name() -> None:

@@ -1,0 +1,56 @@
+"""Somebody's own images to a paper: another data set, two axes, one learning rate, no
+interventions, the augmentation and the schedule of He et al. 2016."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+from conftest import copy_project, snakemake
+from test_data import photos
+
+STUDY = """
+study: leaves
+dataset: leaves
+image_folder: {path: "my photos", size: 8, test_share: 0.25}
+interventions: []
+depths: [8, 14]
+compare_depths: {shallow: 8, deep: 14}
+width: 2
+seeds: [0, 1]
+training:
+  batch_size: 4
+  schedule: staircase
+  warmup_steps: 2
+  augmentation: crop_and_flip
+  precision: bfloat16
+  record_every: 2
+tuning: {lrs: [0.1]}
+"""
+
+
+def test_a_folder_of_images_becomes_a_paper(tmp_path: Path) -> None:
+    folder = copy_project(tmp_path)
+    photos(folder / "my photos")
+    (folder / "leaves.yaml").write_text(STUDY)
+    done = snakemake(folder, "--cores", "2", "--configfile", "leaves.yaml")
+    assert done.returncode == 0, done.stderr[-3000:]
+    results = folder / "results/leaves"
+    runs = pd.read_csv(results / "tables/runs.csv")
+    assert len(runs) == 4 * 2 * 2
+    assert set(runs["dataset"]) == {"leaves"}
+    assert set(runs["lr"]) == {0.1}
+    assert set(runs["steps"]) == {6}  # 12 training images, 2 epochs
+    assert pd.read_csv(results / "tables/tuning.csv").empty
+    values = {v["key"]: v for v in json.loads((results / "values.json").read_text())["values"]}
+    assert values["data.name"]["text"] == "leaves"
+    assert values["data.train_examples"]["value"] == 12
+    assert not (results / "figures/lr_sensitivity.svg").exists()
+    page = (results / "report/index.html").read_text()
+    assert "was not tuned" in page
+    assert "Interventions" not in page
+    assert (results / "report/report.pdf").stat().st_size > 50_000
+
+    # A new picture is noticed, and so is everything that hangs on it.
+    (folder / "my photos/red/new.png").write_bytes((folder / "my photos/red/0.png").read_bytes())
+    dry = snakemake(folder, "--cores", "2", "--configfile", "leaves.yaml", "--dry-run")
+    assert "prepare_data" in dry.stdout
