@@ -56,6 +56,8 @@ def count(n: int) -> str:
 
 def listed(items: list) -> str:
     """Items as prose lists them: "8, 20 and 56"."""
+    if not items:
+        return "none"
     *most, last = [f"{item:g}" if isinstance(item, float) else str(item) for item in items]
     return f"{', '.join(most)} and {last}" if most else last
 

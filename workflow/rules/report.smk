@@ -6,10 +6,11 @@ EVERY = [*config["variants"], *config["interventions"]]
 FIGURES = {
     "error_by_depth": ("runs", config["variants"], config["depths"]),
     "interaction": ("runs", config["variants"], PAIR[-1:]),
-    "interventions": ("runs", EVERY, PAIR),
     "train_against_test": ("runs", config["variants"], config["depths"]),
     "training_curves": ("history", config["variants"], PAIR),
 }
+if config["interventions"]:
+    FIGURES["interventions"] = ("runs", EVERY, PAIR)
 if TRIED:
     FIGURES["lr_sensitivity"] = ("tuning", EVERY, PAIR)
 SECTIONS = sorted(str(path) for path in Path("report/sections").glob("*.md"))
