@@ -70,14 +70,15 @@ def build(run: Run, data: Dataset, trained: dict[str, Tensor] | None = None) -> 
     `trained` is the state dict at the end of `run.start`, if the network grows from one.
     """
     network = Network(run.factors, run.depth, run.width, data.train_inputs.shape[1:], data.classes)
-    initialise(network, run.factors, run.seed)
+    initialise(network, run.factors, run.seed)  # on the CPU: the same on every device
+    network.to(data.train_inputs.device, memory_format=torch.channels_last)
     sample = data.train_inputs[: run.train.evaluation_batch_size]
     if trained is not None:
         grow(network, trained, sample)
     elif run.factors.init.startswith("dirac"):
         precise_batch_norm(network, sample, len(sample))
         undo_norms(network, [name for name in network.layers if "block" in name], sample)
-    return network.to(data.train_inputs.device, memory_format=torch.channels_last)
+    return network
 
 
 def train(network: nn.Module, run: Run, data: Dataset) -> list[Record]:
@@ -287,6 +288,7 @@ def prepare(parser: argparse.ArgumentParser) -> argparse.Namespace:
     # compiler, which takes a second. cuBLAS is deterministic only with a workspace of its own.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_deterministic_debug_mode("error")
+    torch.backends.cudnn.allow_tf32 = False  # float32 is float32 on a GPU too
     torch.set_flush_denormal(True)  # a dying network is no reason for a slow one
     if arguments.device == "auto":
         arguments.device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -61,6 +61,7 @@ def test_the_default_study_is_accepted() -> None:
         ("variants", [True], "config: variants.0: True is not of type 'string'"),
         ("interventions", ["preact"], "config: interventions: 'preact' is not known; did you"),
         ("interventions", ["plain"], "config: interventions: 'plain' is among variants too"),
+        ("variants", ["plain"], "config: interventions: are compared with plain_bn; add it to"),
         ("image_folder", {"path": "a", "size": 9}, "config: image_folder: dataset 'mnist1d' has"),
         ("image_folder", {"path": "a"}, "config: image_folder.size is missing: pixels of a side"),
         ("image_folder", {"path": "a", "size": 9, "chanels": 1}, "config: image_folder.'chanels'"),

@@ -28,7 +28,7 @@ class Progress(logging.Handler):
             self.total = sum(record.stats.get(rule, 0) for rule in self.rules)
         elif event == LogEvent.JOB_STARTED and self.total and not self.bar:
             # Not before: a dry run announces its jobs too.
-            self.bar = tqdm(total=self.total, desc="networks trained", unit="run", smoothing=0.1)
+            self.bar = tqdm(total=self.total, desc="training", unit="job", smoothing=0.1)
         elif event == LogEvent.JOB_INFO and record.rule_name in self.rules:
             self.jobs.add(record.jobid)
         elif event == LogEvent.JOB_FINISHED and record.job_id in self.jobs and self.bar:

@@ -70,6 +70,8 @@ def check(config: dict, variants: Iterable[str]) -> None:
                 raise StudyError(f"config: {key}: {unknown(name, variants)}")
     if twice := set(config["variants"]) & set(config["interventions"]):
         raise StudyError(f"config: interventions: '{min(twice)}' is among variants too")
+    if config["interventions"] and "plain_bn" not in config["variants"]:
+        raise StudyError("config: interventions: are compared with plain_bn; add it to variants")
     for depth in config["depths"]:
         if depth < 8 or (depth - 2) % 6:
             raise StudyError(f"config: depths: {depth} is not 6n + 2 (8, 14, 20, 26, 32, ...)")

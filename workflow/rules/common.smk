@@ -31,10 +31,17 @@ RATES = config["tuning"]["lrs"]
 TRIED = RATES if len(RATES) > 1 else []  # a grid of one rate leaves nothing to try
 TUNING = [f"{RESULTS}/tuning/{cell}/lr{lr}" for cell in CELLS for lr in TRIED]
 
+# Trained for networks of the tuning seed to grow from; in no table.
+SHALLOW, TUNER = config["compare_depths"]["shallow"], config["tuning"]["seed"]
+STARTS = [VARIANTS[name].get("start") for name in config["interventions"] + config["variants"]]
+PARENTS = sorted({f"{name}/depth{SHALLOW}/seed{TUNER}" for name in STARTS if name})
+TRAINED = [*RUNS, *TUNING, *[f"{RESULTS}/runs/{parent}" for parent in PARENTS]]
+
 # The jobs that the paper accounts for, by the paths of their logs and benchmarks.
 JOBS = [
     *[f"tune/{cell}" for cell in CELLS],
     *[f"train/{cell}/seed{seed}" for cell in CELLS for seed in config["seeds"]],
+    *[f"train/{parent}" for parent in PARENTS],
     "collect",
 ]
 
@@ -72,8 +79,7 @@ def spec(wildcards, seed, checkpoints):
 def start(wildcards, seed):
     """The finished run that a network grows from, if it does: the shallower one of its seed."""
     if parent := VARIANTS[wildcards.variant].get("start"):
-        depth = config["compare_depths"]["shallow"]
-        run = f"{RESULTS}/runs/{parent}/depth{depth}/seed{seed}"
+        run = f"{RESULTS}/runs/{parent}/depth{SHALLOW}/seed{seed}"
         return {"start": [f"{run}/run.json", f"{run}/checkpoint.pt"]}
     return {}
 

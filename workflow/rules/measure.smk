@@ -49,7 +49,7 @@ rule collect:
 rule provenance:
     input:
         config=f"{RESULTS}/config.json",
-        metrics=expand("{run}/metrics.json", run=[*RUNS, *TUNING]),
+        metrics=expand("{run}/metrics.json", run=TRAINED),
         tables=rules.collect.output,
         code=CODE["analysis.provenance"],
     output:
@@ -61,7 +61,7 @@ rule provenance:
     conda:
         ENVIRONMENT
     params:
-        runs=[*RUNS, *TUNING],
+        runs=TRAINED,
         benchmarks=[f"{RESULTS}/benchmarks/{job}.tsv" for job in JOBS],
     shell:
         """
