@@ -25,6 +25,7 @@ except StudyError as error:
 
 RESULTS = f"results/{config['study']}"
 DATA = f"results/data/{config['dataset']}"
+IMAGES = config.get("image_folder")
 CELLS = [f"{variant}/depth{depth}" for variant, depth in cells(config)]
 RUNS = [f"{RESULTS}/runs/{cell}/seed{seed}" for cell in CELLS for seed in config["seeds"]]
 RATES = config["tuning"]["lrs"]
@@ -69,6 +70,11 @@ CODE = import_closure(
         *[f"analysis.figures.{path.stem}" for path in Path("analysis/figures").glob("[a-z]*.py")],
     ]
 )
+
+
+def image_folders(wildcards):
+    """The folders whose files are the data: one is newer when a file comes to it or goes."""
+    return [str(path) for path in Path(IMAGES["path"]).glob("**/")] if IMAGES else []
 
 
 def spec(wildcards, seed, checkpoints):

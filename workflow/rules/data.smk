@@ -1,13 +1,6 @@
 # Input: nothing but where the data come from (models/sources.py), or a folder of images. Output:
 # tensors, standardised by the training set, and a manifest of what they are. Studies share them.
 
-IMAGES = config.get("image_folder")
-
-
-def image_folders(wildcards):
-    """The folders whose files are the data: one is newer when a file comes to it or goes."""
-    return [str(path) for path in Path(IMAGES["path"]).glob("**/")] if IMAGES else []
-
 
 rule prepare_data:
     input:
