@@ -1,6 +1,6 @@
 # Two commands set everything up: `make report` and `make test`.
 
-CORES ?= 8
+CORES ?= $(shell getconf _NPROCESSORS_ONLN)
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 # The first Python on the path that will do; a name on the path may be an empty shim, so each is asked.

@@ -71,14 +71,14 @@ def build(run: Run, data: Dataset, trained: dict[str, Tensor] | None = None) -> 
     """
     network = Network(run.factors, run.depth, run.width, data.train_inputs.shape[1:], data.classes)
     initialise(network, run.factors, run.seed)  # on the CPU: the same on every device
-    network.to(data.train_inputs.device, memory_format=torch.channels_last)
+    network.to(data.train_inputs.device)
     sample = data.train_inputs[: run.train.evaluation_batch_size]
     if trained is not None:
         grow(network, trained, sample)
     elif run.factors.init.startswith("dirac"):
         precise_batch_norm(network, sample, len(sample))
         undo_norms(network, [name for name in network.layers if "block" in name], sample)
-    return network
+    return network.to(memory_format=torch.channels_last)
 
 
 def train(network: nn.Module, run: Run, data: Dataset) -> list[Record]:
