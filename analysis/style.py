@@ -27,45 +27,49 @@ ORANGE, BLUE = "#d9641e", "#2a86c8"
 @dataclass(frozen=True)
 class Look:
     label: str
-    colour: str
+    host: str  # of the four compared, the one that it departs from; itself if it is one of them
     dashes: tuple[int, int] | str = ""  # "" is a full line
     marker: str = "o"
+
+    @property
+    def colour(self) -> str:
+        return ORANGE if self.host.startswith("plain") else BLUE
 
 
 # In the order in which variants are listed and drawn.
 LOOKS = {
-    "plain": Look("plain", ORANGE, (4, 2), "^"),
-    "plain_bn": Look("plain + BN", ORANGE, "", "o"),
-    "residual": Look("residual", BLUE, (4, 2), "v"),
-    "residual_bn": Look("residual + BN", BLUE, "", "s"),
-    "plain_dirac": Look("plain, identity init", ORANGE),
-    "plain_dirac_noise": Look("plain, identity + noise init", ORANGE),
-    "plain_bn_dirac": Look("plain + BN, identity init", ORANGE),
-    "plain_bn_dirac_noise": Look("plain + BN, identity + noise init", ORANGE),
-    "plain_bn_constructed": Look("plain + BN, grown from shallow", ORANGE),
-    "residual_bn_orthogonal": Look("residual + BN, orthogonal shortcut", BLUE),
-    "residual_bn_permutation": Look("residual + BN, signed permutation", BLUE),
-    "residual_bn_gaussian": Look("residual + BN, Gaussian shortcut", BLUE),
-    "residual_bn_half": Look("residual + BN, half the identity", BLUE),
-    "residual_bn_one": Look("residual + BN, shortcut of one layer", BLUE),
-    "preact_bn": Look("pre-activation + BN", BLUE),
-    "preact_bn_orthogonal": Look("pre-activation + BN, orthogonal", BLUE),
-    "plain_looks_linear": Look("plain CReLU, looks linear", ORANGE),
-    "plain_crelu": Look("plain CReLU, He init", ORANGE),
-    "plain_delta_tanh": Look("plain tanh, delta-orthogonal", ORANGE),
-    "plain_delta": Look("plain, delta-orthogonal", ORANGE),
-    "plain_tailored": Look("plain, tailored ReLU", ORANGE),
-    "residual_skipinit": Look("residual, SkipInit", BLUE),
-    "residual_fixup": Look("residual, Fixup", BLUE),
-    "residual_bn_rezero": Look("residual + BN, ReZero", BLUE),
-    "plain_bn_after": Look("plain, BN after activation", ORANGE),
-    "plain_bn_no_affine": Look("plain + BN, no scale or shift", ORANGE),
-    "plain_bn_noisy": Look("plain + noisy BN", ORANGE),
-    "plain_bn_looks_linear": Look("plain CReLU + BN, looks linear", ORANGE),
-    "plain_bn_budget2": Look("plain + BN, twice the steps", ORANGE),
-    "plain_bn_budget4": Look("plain + BN, four times the steps", ORANGE),
-    "plain_bn_width4": Look("plain + BN, four times as wide", ORANGE),
-    "plain_bn_layerwise": Look("plain + BN, layerwise steps", ORANGE),
+    "plain": Look("plain", "plain", (4, 2), "^"),
+    "plain_bn": Look("plain + BN", "plain_bn", "", "o"),
+    "residual": Look("residual", "residual", (4, 2), "v"),
+    "residual_bn": Look("residual + BN", "residual_bn", "", "s"),
+    "plain_dirac": Look("plain, identity init", "plain"),
+    "plain_dirac_noise": Look("plain, identity + noise init", "plain"),
+    "plain_bn_dirac": Look("plain + BN, identity init", "plain_bn"),
+    "plain_bn_dirac_noise": Look("plain + BN, identity + noise init", "plain_bn"),
+    "plain_bn_constructed": Look("plain + BN, grown from shallow", "plain_bn"),
+    "residual_bn_orthogonal": Look("residual + BN, orthogonal shortcut", "residual_bn"),
+    "residual_bn_permutation": Look("residual + BN, signed permutation", "residual_bn"),
+    "residual_bn_gaussian": Look("residual + BN, Gaussian shortcut", "residual_bn"),
+    "residual_bn_half": Look("residual + BN, half the identity", "residual_bn"),
+    "residual_bn_one": Look("residual + BN, shortcut of one layer", "residual_bn"),
+    "preact_bn": Look("pre-activation + BN", "residual_bn"),
+    "preact_bn_orthogonal": Look("pre-activation + BN, orthogonal", "residual_bn"),
+    "plain_looks_linear": Look("plain CReLU, looks linear", "plain"),
+    "plain_crelu": Look("plain CReLU, He init", "plain"),
+    "plain_delta_tanh": Look("plain tanh, delta-orthogonal", "plain"),
+    "plain_delta": Look("plain, delta-orthogonal", "plain"),
+    "plain_tailored": Look("plain, tailored ReLU", "plain"),
+    "residual_skipinit": Look("residual, SkipInit", "residual"),
+    "residual_fixup": Look("residual, Fixup", "residual"),
+    "residual_bn_rezero": Look("residual + BN, ReZero", "residual_bn"),
+    "plain_bn_after": Look("plain, BN after activation", "plain_bn"),
+    "plain_bn_no_affine": Look("plain + BN, no scale or shift", "plain_bn"),
+    "plain_bn_noisy": Look("plain + noisy BN", "plain_bn"),
+    "plain_bn_looks_linear": Look("plain CReLU + BN, looks linear", "plain_bn"),
+    "plain_bn_budget2": Look("plain + BN, twice the steps", "plain_bn"),
+    "plain_bn_budget4": Look("plain + BN, four times the steps", "plain_bn"),
+    "plain_bn_width4": Look("plain + BN, four times as wide", "plain_bn"),
+    "plain_bn_layerwise": Look("plain + BN, layerwise steps", "plain_bn"),
 }
 
 

@@ -1,7 +1,7 @@
 """Initial weights, drawn from a seed alone: networks of equal shapes start from equal draws."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable
 from contextlib import ExitStack
 
 import torch
@@ -32,8 +32,10 @@ def initialise(network: Network, variant: Variant, seed: int) -> None:
 
 
 def he(module: Weighted, variant: Variant, stem: bool, generator: torch.Generator) -> None:
-    """He et al. 2015: normal, variance 2 / fan-in before a ReLU, 1 / fan-in in the head."""
-    gain = "relu" if isinstance(module, nn.Conv2d) else "linear"
+    """He et al. 2015: normal, variance 2 / fan-in before a ReLU, 1 / fan-in before activations that
+    keep the second moment by themselves, and in the head."""
+    halving = isinstance(module, nn.Conv2d) and variant.activation in ("relu", "crelu")
+    gain = "relu" if halving else "linear"
     nn.init.kaiming_normal_(module.weight, nonlinearity=gain, generator=generator)
 
 
@@ -63,35 +65,49 @@ def delta_orthogonal(
         he(module, variant, stem, generator)
     else:
         gain = math.sqrt(2 if variant.activation == "relu" else 1)
-        centre_(module.weight, gain, generator)
+        orthogonal_kernel_(module.weight, gain, spread(module, stem), generator)
 
 
 def looks_linear(
     module: Weighted, variant: Variant, stem: bool, generator: torch.Generator
 ) -> None:
-    """Balduzzi et al. 2017: weights [W, -W] on the two halves of CReLU's channels, W orthogonal
-    and at the centre of the kernel, so that the network computes a linear map. The stem sees the
-    image, which has no second half."""
+    """Balduzzi et al. 2017: weights [W, -W] on the two halves of CReLU's channels, with W
+    orthogonal, so that the network computes a linear map. The stem sees the image, which has no
+    second half. Where W stands in a kernel is as in `delta_orthogonal`."""
     channels_out, channels_in, *kernel = module.weight.shape
     half = torch.empty(channels_out, channels_in if stem else channels_in // 2, *kernel)
     if isinstance(module, nn.Linear):
         nn.init.orthogonal_(half, generator=generator)
     else:
-        centre_(half, 1.0, generator)
+        orthogonal_kernel_(half, 1.0, spread(module, stem), generator)
     module.weight.copy_(half if stem else torch.cat([half, -half], 1))
 
 
-def centre_(weight: Tensor, gain: float, generator: torch.Generator) -> None:
-    """Fill a kernel (C_out, C_in, H, W) with `gain` times an orthogonal matrix at its centre.
+def spread(convolution: nn.Conv2d, stem: bool) -> bool:
+    """Whether an orthogonal kernel has to fill all of its positions: a centre alone would leave
+    out every second position of a strided convolution's input, and the stem with one channel
+    would give out the same picture in all of its own."""
+    return stem or convolution.stride != (1, 1)
 
-    Where channels increase its columns are orthonormal, scaled to keep a unit's second moment.
+
+def orthogonal_kernel_(
+    weight: Tensor, gain: float, whole: bool, generator: torch.Generator
+) -> None:
+    """Fill a kernel (C_out, C_in, H, W) with `gain` times an orthogonal matrix: the whole of it,
+    as (C_out, C_in H W), or its centre, as (C_out, C_in), with zero around it.
+
+    Where the matrix has more rows than columns its columns are orthonormal, scaled to keep a
+    unit's second moment.
     """
     channels_out, channels_in, height, width = weight.shape
-    matrix = torch.empty(channels_out, channels_in)
-    gain *= math.sqrt(max(channels_out / channels_in, 1))
+    matrix = torch.empty(channels_out, weight[0].numel() if whole else channels_in)
+    gain *= math.sqrt(max(channels_out / matrix.shape[1], 1))
     nn.init.orthogonal_(matrix, gain, generator=generator)
-    nn.init.zeros_(weight)
-    weight[:, :, height // 2, width // 2] = matrix
+    if whole:
+        weight.copy_(matrix.view_as(weight))
+    else:
+        nn.init.zeros_(weight)
+        weight[:, :, height // 2, width // 2] = matrix
 
 
 INITS = {
@@ -158,34 +174,44 @@ MATRICES = {
 }
 
 
+def measure(norm: nn.BatchNorm2d, arguments: tuple[Tensor]) -> None:
+    """Set BatchNorm's statistics to those of what it is about to see."""
+    variance, mean = torch.var_mean(arguments[0], (0, 2, 3), correction=0)
+    norm.running_mean.copy_(mean)
+    norm.running_var.copy_(variance)
+
+
+def undo(norm: nn.BatchNorm2d, arguments: tuple[Tensor]) -> None:
+    """And its scale and shift to their standard deviation and mean: it is then the identity
+    (Ioffe and Szegedy 2015, section 3)."""
+    measure(norm, arguments)
+    norm.weight.copy_((norm.running_var + norm.eps).sqrt())
+    norm.bias.copy_(norm.running_mean)
+
+
+def identity_norms(block: Block) -> list[nn.BatchNorm2d]:
+    """The norms of a block whose convolutions keep the shape of their input."""
+    return [
+        module
+        for kind, module in block.branch.named_children()
+        if isinstance(module, nn.BatchNorm2d)
+        and keeps_shape(block.branch.get_submodule(kind.replace("norm", "conv")))
+    ]
+
+
 @torch.no_grad()
-def undo_norms(network: Network, blocks: Iterable[str], inputs: Tensor) -> None:
-    """Make BatchNorm an identity wherever a block of these names keeps its input's shape.
+def start_at_identity(network: Network, inputs: Tensor) -> None:
+    """Make BatchNorm an identity, on `inputs` (B, C, H, W), wherever a block's convolution is one.
 
-    On non-negative features, which rectifiers leave as they are, such a convolution, BatchNorm
-    and ReLU then compute the identity: BatchNorm's scale is the standard deviation over `inputs`
-    (B, C, H, W) of what it sees and its shift the mean (Ioffe and Szegedy 2015, section 3). So
-    it is in eval mode; in train mode a batch's own statistics make it nearly so.
+    Rectifiers leave non-negative features as they are, so such a convolution, BatchNorm and ReLU
+    then compute the identity in eval mode, and nearly so with a batch's own statistics.
     """
-
-    def undo(norm: nn.BatchNorm2d, arguments: tuple[Tensor]) -> None:
-        variance, mean = torch.var_mean(arguments[0], (0, 2, 3), correction=0)
-        norm.running_mean.copy_(mean)
-        norm.running_var.copy_(variance)
-        norm.weight.copy_((variance + norm.eps).sqrt())
-        norm.bias.copy_(mean)
-
-    network.eval()
-    with ExitStack() as hooks:
-        for name in blocks:
-            branch = network.layers[name].branch
-            for kind, module in branch.named_children():
-                if isinstance(module, nn.BatchNorm2d) and keeps_shape(
-                    branch.get_submodule(kind.replace("norm", "conv"))
-                ):
-                    hooks.enter_context(module.register_forward_pre_hook(undo))
-        network(inputs)
-    network.train()
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    hooks = dict.fromkeys(norms, measure)
+    for layer in network.layers.values():
+        if isinstance(layer, Block):
+            hooks.update(dict.fromkeys(identity_norms(layer), undo))
+    look(network, inputs, hooks)
 
 
 @torch.no_grad()
@@ -196,11 +222,22 @@ def grow(network: Network, trained: dict[str, Tensor], inputs: Tensor) -> None:
     identities, so that in eval mode the logits on `inputs` are the trained network's.
     """
     missing = network.load_state_dict(trained, strict=False).missing_keys
-    inserted = sorted({name.split(".")[1] for name in missing})
-    for name in inserted:
+    hooks = {}
+    for name in sorted({name.split(".")[1] for name in missing}):
         for module in network.layers[name].modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.dirac_(module.weight)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
-    undo_norms(network, inserted, inputs)
+        hooks.update(dict.fromkeys(identity_norms(network.layers[name]), undo))
+    look(network, inputs, hooks)
+
+
+def look(network: Network, inputs: Tensor, hooks: dict[nn.Module, Callable]) -> None:
+    """One pass over `inputs` in eval mode, in which each hook sees its module's input first."""
+    network.eval()
+    with ExitStack() as stack:
+        for module, hook in hooks.items():
+            stack.enter_context(module.register_forward_pre_hook(hook))
+        network(inputs)
+    network.train()

@@ -102,7 +102,9 @@ def read_idx(path: Path) -> np.ndarray:
     if len(content) < 4 or content[:3] != b"\0\0\x08" or not content[3]:
         raise ValueError(f"{path}: begins with {content[:4].hex(' ')}, not with 00 00 08 0n (IDX)")
     axes = content[3]
-    shape = np.frombuffer(content[4 : 4 + 4 * axes].ljust(4 * axes, b"\0"), ">u4")
+    if len(content) < 4 + 4 * axes:
+        raise ValueError(f"{path}: ends inside its header, which says {axes} axes")
+    shape = np.frombuffer(content[4 : 4 + 4 * axes], ">u4")
     pixels = np.frombuffer(content[4 + 4 * axes :], np.uint8)
     if len(pixels) != shape.prod():
         size = " x ".join(map(str, shape))
@@ -198,13 +200,15 @@ def read_image(file: Path, options: "ImageFolder") -> np.ndarray:
     try:
         with Image.open(file) as image:
             image.load()
+            if image.mode[0] in "IF":
+                raise ValueError(f"has {image.mode} pixels, not of 8 bits")
             upright = ImageOps.exif_transpose(image).convert(
                 "L" if options.channels == 1 else "RGB"
             )
     except UnidentifiedImageError:
         raise ValueError(f"{file}: not an image") from None
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{file}: cannot be read: {str(error).splitlines()[0]}") from None
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{file}: cannot be read: {' '.join(str(error).split())}") from None
     fitted = ImageOps.fit(upright, (options.size, options.size), Image.Resampling.BILINEAR)
     return np.asarray(fitted).reshape(options.size, options.size, -1).transpose(2, 0, 1)
 

@@ -15,7 +15,7 @@ TARGET = 0.9  # eta in the paper
 
 
 def correlation_map(cosine: float, slope: float) -> float:
-    """Of one layer whose activation is a leaky ReLU of negative slope `slope` (their eq. 9)."""
+    """Of one layer whose activation is a leaky ReLU of negative slope `slope`."""
     bend = (1 - slope) ** 2 / (math.pi * (1 + slope**2))
     return cosine + bend * (math.sqrt(1 - cosine**2) - cosine * math.acos(cosine))
 

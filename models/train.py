@@ -32,7 +32,7 @@ from models.augment import crop_and_flip
 from models.data import FOLDER, Dataset, load
 from models.evaluate import evaluate, precise_batch_norm
 from models.files import replacing
-from models.initialise import grow, initialise, undo_norms
+from models.initialise import grow, initialise, start_at_identity
 from models.network import Network
 from models.variant import Run, TrainSpec, from_dict, to_json
 
@@ -72,12 +72,12 @@ def build(run: Run, data: Dataset, trained: dict[str, Tensor] | None = None) -> 
     network = Network(run.factors, run.depth, run.width, data.train_inputs.shape[1:], data.classes)
     initialise(network, run.factors, run.seed)  # on the CPU: the same on every device
     network.to(data.train_inputs.device)
-    sample = data.train_inputs[: run.train.evaluation_batch_size]
+    size = run.train.evaluation_batch_size
+    sample = data.train_inputs[:: -(-len(data.train_inputs) // size)]  # of all classes
     if trained is not None:
         grow(network, trained, sample)
     elif run.factors.init.startswith("dirac"):
-        precise_batch_norm(network, sample, len(sample))
-        undo_norms(network, [name for name in network.layers if "block" in name], sample)
+        start_at_identity(network, sample)
     return network.to(memory_format=torch.channels_last)
 
 
@@ -155,16 +155,12 @@ def clipped(weights: list[nn.Parameter], spec: TrainSpec) -> None:
 
 
 def layerwise(weights: list[nn.Parameter], spec: TrainSpec) -> None:
-    """The gradient of each weight matrix or kernel gets TRUST times its weights' norm, as in LARS
-    (You et al. 2017) but without weight decay in the norm; scales, shifts and biases keep theirs.
-    """
-    kernels = [weight for weight in weights if weight.ndim > 1]
-    gradients = [kernel.grad for kernel in kernels]
-    norms = torch._foreach_norm([kernel.detach() for kernel in kernels])
-    torch._foreach_mul_(norms, TRUST)
-    lengths = torch._foreach_norm(gradients)
-    torch._foreach_add_(lengths, torch.finfo(torch.float32).tiny)
-    torch._foreach_mul_(gradients, torch._foreach_div(norms, lengths))
+    """Each parameter's gradient gets TRUST times the norm of its weights, as in LARS (You et al.
+    2017), but without weight decay in the norm. Scales, shifts and biases, which may be zero, count
+    as if they were ones: their gradients explode with the others'."""
+    for weight in weights:
+        size = weight.detach().norm() if weight.ndim > 1 else math.sqrt(weight.numel())
+        weight.grad.mul_(TRUST * size / weight.grad.norm().clamp(min=1e-12))
 
 
 GRADIENTS = {"raw": raw, "clipped": clipped, "layerwise": layerwise}
@@ -288,6 +284,8 @@ def prepare(parser: argparse.ArgumentParser) -> argparse.Namespace:
     # compiler, which takes a second. cuBLAS is deterministic only with a workspace of its own.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_deterministic_debug_mode("error")
+    # Every tensor is written before it is read; filling it with NaN first takes a tenth of a step.
+    torch.utils.deterministic.fill_uninitialized_memory = False
     torch.backends.cudnn.allow_tf32 = False  # float32 is float32 on a GPU too
     torch.set_flush_denormal(True)  # a dying network is no reason for a slow one
     if arguments.device == "auto":

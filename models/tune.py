@@ -19,14 +19,12 @@ from models.variant import from_dict
 def choose(losses: dict[float, float | None]) -> dict:
     """The best of the grid `{lr: final training loss}`; a diverged run's loss is None.
 
-    A best value at the grid's edge is flagged: a better one may lie outside. If every run
-    diverged, the smallest rate is taken.
+    If every run diverged, the smallest rate is taken.
     """
     lr = min(losses, key=lambda lr: (math.inf if losses[lr] is None else losses[lr], lr))
     return {
         "lr": lr,
         "train_loss": losses[lr],
-        "at_edge": lr in (min(losses), max(losses)),
         "grid": sorted(losses),
     }
 

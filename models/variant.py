@@ -40,12 +40,19 @@ class Variant:
                 "init: looks_linear mirrors weights, so activation must be crelu",
             ),
             (
-                self.init.startswith("dirac") and self.norm not in ("none", "batch"),
-                f"init: {self.init} needs a norm that can undo itself: none or batch",
+                self.init.startswith("dirac") and not self.can_be_identity(),
+                f"init: {self.init} makes an identity only of plain blocks with ReLU last, "
+                "norm none or batch",
             ),
         ):
             if wrong:
                 raise ValueError(f"factors.{message}")
+
+    def can_be_identity(self) -> bool:
+        """Whether a block of identity convolutions can be the identity."""
+        order = (self.shortcut, self.activation, self.block, self.norm_position)
+        plain = order == ("none", "relu", "post_activation", "before")
+        return plain and self.norm in ("none", "batch")
 
 
 @dataclass(frozen=True)
@@ -88,8 +95,8 @@ class Run:
             raise ValueError("start: a network grows from one of its own factors and width")
         if self.start.depth > self.depth:
             raise ValueError(f"start.depth: {self.start.depth} is more than depth: {self.depth}")
-        if self.factors.shortcut != "none" or self.factors.activation != "relu":
-            raise ValueError("start: only plain networks with ReLU grow by identity layers")
+        if self.start.start is not None or not self.factors.can_be_identity():
+            raise ValueError("start: only plain networks with ReLU grow, and only once")
 
 
 def read_run(path: Path) -> Run:

@@ -138,26 +138,32 @@ def from_runs(runs: pd.DataFrame, classes: int) -> Iterator[Value]:
 
 
 def from_interventions(runs: pd.DataFrame, config: dict) -> Iterator[Value]:
-    """What each intervention does to the training error of the deep plain network with BatchNorm:
-    differences within a seed, in percentage points; and how many of them are clear of zero."""
+    """What each intervention does to the training error of its host at the greater depth:
+    differences within a seed, in percentage points; and how many of them are clear of zero, for
+    networks without shortcuts (plain) and with."""
     file, deep = "tables/runs.csv", config["compare_depths"]["deep"]
     errors = runs[runs["depth"] == deep].pivot(index="seed", columns="variant")["train_error"]
-    clear = {"lower": 0, "higher": 0, "open": 0}
+    changes = {}
     for variant in config["interventions"]:
-        change = mean_interval(100 * (errors[variant] - errors["plain_bn"]))
-        where = {"variant": [variant, "plain_bn"], "depth": deep}
+        host = LOOKS[variant].host
+        look = Source("analysis/style.py", "LOOKS", {"variant": variant})
+        yield Value(f"host.{variant}", host, LOOKS[host].label, "", look)
+        change = changes[variant] = mean_interval(100 * (errors[variant] - errors[host]))
+        where = {"variant": [variant, host], "depth": deep}
         for name in ("mean", "low", "high"):
             x = getattr(change, name)
             statistic = f"difference within seeds: {name}"
             yield Value(f"change.{variant}.{name}", x, fixed(x, 1), "percentage points",
                         Source(file, "train_error", where, statistic))  # fmt: skip
-        clear["lower" if change.high < 0 else "higher" if change.low > 0 else "open"] += 1
-    n = len(config["interventions"])
-    source = Source("config.json", "interventions", statistic="number of items")
-    yield Value("interventions.n", n, count(n), "", source)
-    for name, n in clear.items():
-        source = Source(file, "train_error", {"depth": deep}, f"intervals against zero: {name}")
-        yield Value(f"interventions.{name}", n, count(n), "", source)
+    for kind in ("plain", "residual"):
+        here = {name: c for name, c in changes.items() if LOOKS[name].host.startswith(kind)}
+        for name, those in {
+            "n": list(here),
+            "lower": [name for name, change in here.items() if change.high < 0],
+            "higher": [name for name, change in here.items() if change.low > 0],
+        }.items():
+            source = Source(file, "train_error", {"variant": those, "depth": deep}, "variants")
+            yield Value(f"interventions.{kind}.{name}", len(those), count(len(those)), "", source)
 
 
 def counted(key: str, table: pd.DataFrame, column: str, item: str, file: str, where: dict) -> Value:

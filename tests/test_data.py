@@ -96,6 +96,7 @@ def test_idx_is_read_as_its_definition_says(tmp_path: Path) -> None:
             gzip.compress(b"\0\0\x0d\1\0\0\0\1\0\0\0\0"),
             "begins with 00 00 0d 01, not with 00 00 08",
         ),
+        (gzip.compress(b"\0\0\x08\3\0\0"), "ends inside its header, which says 3 axes"),
         (gzip.compress(b""), "begins with , not with 00 00 08 0n"),
         (gzip.compress(b"\0\0\x08\2\0\0\0\3\0\0\0\2abcde"), "has 5 bytes after its header, which"),
     ],
@@ -247,6 +248,8 @@ def spoil(folder: Path, how: str) -> None:
         case "truncated":
             content = (red / "1.jpg").read_bytes()
             (red / "1.jpg").write_bytes(content[: len(content) // 2])
+        case "sixteen bits":
+            Image.fromarray(np.zeros((9, 9), np.uint16)).save(red / "0.png")
         case "not an image":
             (red / "notes.txt").write_text("buy milk")
         case "too few to divide":
@@ -266,6 +269,7 @@ def spoil(folder: Path, how: str) -> None:
         ("empty class", "error: photos/red: the class has no images"),
         ("corrupt", "error: photos/red/3.png: "),
         ("truncated", "error: photos/red/1.jpg: cannot be read: "),
+        ("sixteen bits", "error: photos/red/0.png: cannot be read: has I;16 pixels, not of 8"),
         ("not an image", "error: photos/red/notes.txt: not an image"),
         ("too few to divide", "error: photos: cannot be divided: "),
         ("class missing in test", "error: photos/test/blue: there is no such class in train"),

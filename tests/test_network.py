@@ -155,12 +155,19 @@ def test_a_plain_dirac_network_passes_on_what_its_stem_outputs(stage: int) -> No
 def test_so_does_one_with_batch_norm_that_undoes_itself(stage: int) -> None:
     variant = Variant(shortcut="none", init="dirac")
     x = images(64, 1, 1, 40)
-    spec = TrainSpec(1, 8, 0.1, "cosine", 0, 0.9, 0.0, "raw", 1.0, "none", "float32", 9, 64)
+    # Half of the set is looked at; in eval mode that is enough for all of it.
+    spec = TrainSpec(1, 8, 0.1, "cosine", 0, 0.9, 0.0, "raw", 1.0, "none", "float32", 9, 32)
     run = Run("signals", "plain_bn_dirac", variant, 20, 4, 0, spec, ())
     network = build(run, Dataset(x, torch.zeros(64).long(), x, torch.zeros(64).long(), 10)).eval()
     stage_is_identity(features_of(network, x), stage, rtol=1e-4, atol=1e-4)
-    # In train mode nearly so: the stem's statistics are then the biased ones of the batch.
-    stage_is_identity(features_of(network.train(), x), stage, rtol=0.1, atol=0.1)
+    # The first block of a stage changes shape, then its second half is the identity too.
+    features = features_of(network, x)
+    before = "stem" if stage == 1 else f"stage{stage - 1}_block3"
+    branch = network.layers[f"stage{stage}_block1"].branch
+    half = branch.act1(branch.norm1(branch.conv1(features[before]))).clone()
+    torch.testing.assert_close(branch.norm2(branch.conv2(half)), half, rtol=1e-4, atol=1e-4)
+    # In train mode nearly so: the statistics are then those of the batch.
+    stage_is_identity(features_of(network.train(), x), stage, rtol=0.2, atol=0.2)
 
 
 def test_dirac_noise_has_the_stated_size() -> None:
@@ -186,7 +193,7 @@ def test_a_network_grown_from_a_trained_one_computes_the_same() -> None:
     torch.testing.assert_close(large.eval()(x), small.eval()(x), rtol=1e-4, atol=1e-4)
     assert parameters(large) > 3 * parameters(small)
     # On images it has not seen the inserted layers are the identity too: features stay positive.
-    y = images(9, 1, 1, 40).flip(0)
+    y = torch.randn(9, 1, 1, 40, generator=torch.Generator().manual_seed(1))
     torch.testing.assert_close(large(y), small(y), rtol=1e-4, atol=1e-4)
 
 
@@ -296,13 +303,23 @@ def test_delta_orthogonal_keeps_what_its_activation_needs() -> None:
         torch.testing.assert_close(
             weight[..., 0, 1] @ weight[..., 0, 1].T, gain * torch.eye(16), rtol=1e-5, atol=1e-5
         )
-        wide = built(variant, 20, 8).layers["stage2_block1"].branch.conv1.weight[..., 0, 1]
-        torch.testing.assert_close(wide.T @ wide, 2 * gain * torch.eye(8), rtol=1e-5, atol=1e-5)
+        # Where it strides the whole kernel is orthogonal.
+        wide = built(variant, 20, 8).layers["stage2_block1"].branch.conv1.weight.flatten(1)
+        torch.testing.assert_close(wide @ wide.T, gain * torch.eye(16), rtol=1e-5, atol=1e-5)
 
 
-# Slopes as the authors' own solver gives them for so many layers.
+@pytest.mark.parametrize(
+    "variant", [variant for variant in ALL if "orth" in variant.init or "look" in variant.init]
+)
+def test_orthogonal_networks_see_every_position(variant: Variant) -> None:
+    x = images(64, 1, 1, 40).requires_grad_()
+    built(variant, depth=20).eval()(x).square().sum().backward()
+    assert (x.grad.abs().sum(0) > 0).all()
+
+
+# Bisected once, apart from this code, with the map as the authors' code has it.
 @pytest.mark.parametrize(("layers", "slope"), [(19, 0.16444), (55, 0.45186), (109, 0.58555)])
-def test_tailored_slopes_are_those_of_the_authors(layers: int, slope: float) -> None:
+def test_tailored_slopes(layers: int, slope: float) -> None:
     assert tailored_slope(layers) == pytest.approx(slope, abs=1e-5)
 
 
@@ -380,7 +397,10 @@ def test_no_affine_has_no_scale_and_shift() -> None:
     [
         ({"activation": "crelu"}, "crelu doubles the channels"),
         ({"shortcut": "none", "init": "looks_linear"}, "activation must be crelu"),
-        ({"init": "dirac", "norm": "noisy_batch"}, "needs a norm that can undo itself"),
+        (
+            {"shortcut": "none", "init": "dirac", "norm": "noisy_batch"},
+            "makes an identity only of plain blocks",
+        ),
     ],
 )
 def test_factors_that_do_not_go_together_are_refused(factors: dict, message: str) -> None:

@@ -142,7 +142,7 @@ def test_contract_of_the_tables(quick_study: Path) -> None:
         "test_error",
         "train_seconds",
     ]
-    assert len(table) == 4 * 2 * 2
+    assert len(table) == 8 * 2 * 2
     assert set(table["status"]) <= {"finished", "diverged"}
     assert table[["train_error", "test_error"]].stack().between(0, 1).all()
     pairs = table.pivot_table(index=["depth", "seed"], columns="variant", values="parameters")
@@ -153,7 +153,7 @@ def test_contract_of_the_tables(quick_study: Path) -> None:
     assert list(tuning) == (
         ["dataset", "variant", "depth", "lr", "seed", "train_loss", "train_error", "status"]
     )
-    assert len(tuning) == 4 * 2 * 2
+    assert len(tuning) == 8 * 2 * 2
     assert set(tuning["seed"]) == {100}
     best = tuning.loc[tuning.groupby(["variant", "depth"])["train_loss"].idxmin()]
     chosen = table.groupby(["variant", "depth"])["lr"].unique()
@@ -161,15 +161,16 @@ def test_contract_of_the_tables(quick_study: Path) -> None:
         assert chosen[row.variant, row.depth].tolist() == [row.lr]
 
     history = pd.read_csv(quick_study / "tables/history.csv")
-    assert len(history) == table["epochs"].sum()
+    assert len(history) == 3 * len(table)  # 80 steps, a row every 28 and at the end
 
 
 def test_contract_of_a_run(quick_study: Path) -> None:
     for folder in quick_study.glob("runs/*/depth*/seed*"):
         names = {path.name for path in folder.iterdir()}
         assert names == {"run.json", "history.csv", "metrics.json", "checkpoint.pt"}
-    assert len(list(quick_study.glob("runs/*/depth*/seed*"))) == 16
-    for name in ("error_by_depth", "training_curves", "train_against_test", "interaction"):
+    assert len(list(quick_study.glob("runs/*/depth*/seed*"))) == 8 * 2 * 2 + 1  # a parent
+    names = "error_by_depth training_curves train_against_test interaction interventions"
+    for name in (*names.split(), "lr_sensitivity"):
         assert (quick_study / f"figures/{name}.svg").read_text().startswith("<?xml")
 
 
@@ -214,8 +215,26 @@ def test_contract_of_claims_values_and_provenance(quick_study: Path) -> None:
         "column": "train_error", "statistic": "mean over seeds",
     }  # fmt: skip
 
+    change = errors.loc["residual_bn_orthogonal", 14] - errors.loc["residual_bn", 14]
+    ends = [
+        by_key[f"change.residual_bn_orthogonal.{end}"]["value"] for end in ("mean", "low", "high")
+    ]
+    assert ends == pytest.approx(mean_interval(change)[:3])
+    assert by_key["host.residual_bn_orthogonal"]["text"] == "residual + BN"
+    sides = {
+        kind: [by_key[f"interventions.{kind}.{side}"]["value"] for side in ("n", "lower", "higher")]
+        for kind in ("plain", "residual")
+    }
+    assert (sides["plain"][0], sides["residual"][0]) == (2, 2)
+    for total, lower, higher in sides.values():
+        assert lower + higher <= total
+    for name in ("lower", "higher"):
+        source = by_key[f"interventions.residual.{name}"]["source"]["filter"]["variant"]
+        end = {"lower": ends[2] < 0, "higher": ends[1] > 0}[name]
+        assert ("residual_bn_orthogonal" in source) == end
+
     record = json.loads((quick_study / "provenance.json").read_text())
-    assert record["rules"]["train"]["jobs"] == 16
+    assert record["rules"]["train"]["jobs"] == 33
     assert record["rules"]["train"]["peak_memory_mb"] > 50
     assert record["packages"]["torch"].startswith("2.13.0")
     assert "models/train.py" in record["code"]

@@ -17,6 +17,7 @@ from models.sources import SOURCES
 from models.train import lr_factor
 from models.variant import Variant, from_dict
 from workflow.study import (
+    COMPARED,
     DATASETS,
     StudyError,
     cells,
@@ -32,6 +33,16 @@ VARIANTS = read_variants()
 
 def test_every_variant_has_a_look() -> None:
     assert list(LOOKS) == list(VARIANTS)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_host_has_shortcuts_and_norms_if_its_intervention_has(name: str) -> None:
+    host = LOOKS[name].host
+    assert host in COMPARED
+    assert LOOKS[host].host == host
+    for factor in ("shortcut", "norm"):
+        here, there = (VARIANTS[variant].get(factor) == "none" for variant in (name, host))
+        assert here == there
 
 
 def test_the_default_study_is_accepted() -> None:
@@ -61,7 +72,7 @@ def test_the_default_study_is_accepted() -> None:
         ("variants", [True], "config: variants.0: True is not of type 'string'"),
         ("interventions", ["preact"], "config: interventions: 'preact' is not known; did you"),
         ("interventions", ["plain"], "config: interventions: 'plain' is among variants too"),
-        ("variants", ["plain"], "config: interventions: are compared with plain_bn; add it to"),
+        ("variants", ["plain"], "config: variants: plain_bn is missing; the claims compare it"),
         ("image_folder", {"path": "a", "size": 9}, "config: image_folder: dataset 'mnist1d' has"),
         ("image_folder", {"path": "a"}, "config: image_folder.size is missing: pixels of a side"),
         ("image_folder", {"path": "a", "size": 9, "chanels": 1}, "config: image_folder.'chanels'"),
@@ -307,7 +318,7 @@ def test_an_added_variant_runs_alone(finished: Path) -> None:
         ),
         "workflow/config/default.yaml": ("residual_bn]", "residual_bn, residual_half_one]"),
         "analysis/style.py": (
-            "LOOKS = {", 'LOOKS = {\n    "residual_half_one": Look("half, one", BLUE),'
+            "LOOKS = {", 'LOOKS = {\n    "residual_half_one": Look("half, one", "residual_bn"),'
         ),
     }  # fmt: skip
     before = {file: (finished / file).read_text() for file in edited}

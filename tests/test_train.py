@@ -17,7 +17,7 @@ from models import data as datasets
 from models.data import Dataset
 from models.evaluate import evaluate, precise_batch_norm
 from models.network import Network
-from models.train import batches, build, final_metrics, lr_factor, train
+from models.train import batches, build, final_metrics, layerwise, lr_factor, train
 from models.tune import choose
 from models.variant import Run, TrainSpec, Variant, from_dict, read_run, to_json
 
@@ -116,8 +116,15 @@ def test_layerwise_steps_are_a_part_of_each_layers_norm(data: Dataset) -> None:
     before = [parameter.clone() for parameter in network.parameters()]
     train(network, run, data)
     for old, new in zip(before, network.parameters(), strict=True):
-        if old.ndim > 1:
-            assert ((new - old).norm() / old.norm()).item() == pytest.approx(0.05 * 0.1, rel=1e-4)
+        size = old.norm().item() if old.ndim > 1 else math.sqrt(old.numel())
+        assert (new - old).norm().item() == pytest.approx(0.05 * 0.1 * size, rel=1e-4)
+
+
+def test_layerwise_steps_survive_a_dead_layer() -> None:
+    weight = nn.Parameter(torch.full((50, 50), 9.0))
+    weight.grad = torch.zeros(50, 50)
+    layerwise([weight], SPEC)
+    assert not weight.grad.any()
 
 
 def test_noise_in_the_network_is_drawn_from_the_seed(data: Dataset) -> None:
@@ -134,7 +141,7 @@ def test_training_learns(data: Dataset) -> None:
     metrics = final_metrics(network, RUN, data, history)
     assert [(row.epoch, row.step) for row in history] == [(1, 6), (2, 12), (3, 18)]
     assert metrics["status"] == "finished"
-    assert metrics["train_error"] < 0.1 < history[0].train_error + 0.1
+    assert metrics["train_error"] < 0.1
     assert metrics["train_loss"] < history[0].train_loss
 
 
@@ -188,11 +195,8 @@ def test_evaluate_does_not_depend_on_the_batch_size(data: Dataset) -> None:
     assert one[1] == pytest.approx((logits.argmax(1) != data.train_targets).double().mean().item())
 
 
-def test_choose_takes_the_lowest_loss_and_flags_the_edge() -> None:
+def test_choose_takes_the_lowest_loss() -> None:
     assert choose({0.1: 0.5, 0.01: 0.7, 1.0: None})["lr"] == 0.1
-    assert not choose({0.1: 0.5, 0.01: 0.7, 1.0: None})["at_edge"]
-    assert choose({0.1: 0.5, 0.01: 0.4, 1.0: 0.6})["at_edge"]
-    assert choose({0.1: 0.5, 0.01: 0.6, 1.0: 0.4})["at_edge"]
     assert choose({0.1: None, 0.01: None})["lr"] == 0.01
 
 
@@ -207,7 +211,7 @@ def test_run_round_trips_and_refuses_mistakes(tmp_path: Path) -> None:
         ({"factors": {"shortcut": "identitty", "norm": "batch"}}, "factors.shortcut"),
         ({"start": {**good, "depth": 14}}, "start.depth: 14 is more than depth: 8"),
         ({"start": {**good, "width": 8}}, "one of its own factors and width"),
-        ({"start": good}, "only plain networks with ReLU grow"),
+        ({"start": good}, "only plain networks with ReLU grow, and only once"),
     ]:
         with pytest.raises(ValueError, match=message):
             from_dict({**good, **edit})

@@ -20,6 +20,9 @@ VARIANTS = ROOT / "workflow/config/variants.yaml"
 DATASETS = ("mnist1d", "digits", "fashion_mnist", "cifar10")  # those of models/sources.py
 
 
+COMPARED = ("plain", "plain_bn", "residual", "residual_bn")  # in claims, figures and text
+
+
 class StudyError(ValueError):
     """The configuration is wrong; the message says what, where, and what was expected."""
 
@@ -70,8 +73,9 @@ def check(config: dict, variants: Iterable[str]) -> None:
                 raise StudyError(f"config: {key}: {unknown(name, variants)}")
     if twice := set(config["variants"]) & set(config["interventions"]):
         raise StudyError(f"config: interventions: '{min(twice)}' is among variants too")
-    if config["interventions"] and "plain_bn" not in config["variants"]:
-        raise StudyError("config: interventions: are compared with plain_bn; add it to variants")
+    for name in COMPARED:
+        if name not in config["variants"]:
+            raise StudyError(f"config: variants: {name} is missing; the claims compare it")
     for depth in config["depths"]:
         if depth < 8 or (depth - 2) % 6:
             raise StudyError(f"config: depths: {depth} is not 6n + 2 (8, 14, 20, 26, 32, ...)")
