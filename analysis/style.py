@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib
+import matplotlib.lines
 import pandas as pd
 import seaborn as sns
 from matplotlib import font_manager
@@ -72,6 +73,37 @@ LOOKS = {
     "plain_bn_layerwise": Look("plain + BN, layerwise steps", "plain_bn"),
 }
 
+# What measured quantities are called in figures and tables.
+QUANTITIES = {
+    "identity_distance.log_identity_distance": "distance of blocks from the identity",
+    "gradient_flow.log_first": "gradient at the first layer",
+    "gradient_flow.log_first_to_last": "gradient, first layer to last",
+    "gradient_correlation.grid": "autocorrelation of gradients on a line",
+    "gradient_correlation.neighbour": "cosine of gradients at close inputs",
+    "gradient_correlation.weights": "cosine of examples' weight gradients",
+    "isometry.dispersion": "dispersion of squared singular values",
+    "isometry.log_condition": "condition number of the Jacobian",
+    "forward_propagation.log_cosine_spread": "spread of cosines between inputs",
+    "forward_propagation.cosine_mean": "mean cosine between inputs",
+    "forward_propagation.effective_rank": "effective rank of representations",
+    "hessian.near_zero": "share of the Hessian's spectrum near zero",
+    "activity.always_off": "share of units always off",
+    "landscape.nonconvexity": "downward bending of loss slices",
+    "hessian.negative": "most negative over most positive curvature",
+    "path_gradient.mean_length": "mean length of the paths of the gradient",
+    "lesion.one": "rise of the loss when a block is deleted",
+    "identity_distance.log_residual_ratio": "norm of the branch over its input's",
+    "forward_propagation.branch_share": "share of the branch in a block's variance",
+    "ics.relative": "relative change of gradients by other layers' steps",
+    "ics.cosine": "cosine of gradients before and after",
+    "smoothness.log_beta": "effective smoothness constant",
+    "smoothness.log_loss_rise": "largest rise of the loss along its gradient",
+    "hessian.log_top": "largest eigenvalue of the Hessian",
+    "activity.co_active": "units active for both of two inputs",
+    "activity.entropy": "entropy of units' activity",
+    "ntk.log_condition": "condition number of the tangent kernel",
+}
+
 
 def ordered(variants: set[str]) -> list[str]:
     """`variants` in the order of `LOOKS`.
@@ -127,13 +159,13 @@ def script(draw: Callable[[pd.DataFrame], matplotlib.figure.Figure], description
     """A figure's command line: read one table, draw it, write the SVG."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--table", type=Path, required=True)
-    parser.add_argument("--variants", nargs="+", required=True, help="draw these only")
-    parser.add_argument("--depths", type=int, nargs="+", required=True, help="draw these only")
+    parser.add_argument("--variants", nargs="*", default=[], help="draw these only")
+    parser.add_argument("--depths", type=int, nargs="*", default=[], help="draw these only")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     table = pd.read_csv(arguments.table)
-    table = table[table["variant"].isin(arguments.variants)]
-    table = table[table["depth"].isin(arguments.depths)]
+    for column, wanted in (("variant", arguments.variants), ("depth", arguments.depths)):
+        table = table[table[column].isin(wanted)] if wanted else table
     apply()
     save(draw(table), arguments.out)
 
@@ -155,3 +187,30 @@ def direct_labels(axes: matplotlib.axes.Axes, ends: dict[str, tuple[float, float
             textcoords="offset points", va="center", color=LOOKS[variant].colour,
             fontsize=matplotlib.rcParams["legend.fontsize"], annotation_clip=False,
         )  # fmt: skip
+
+
+def lines(axes: matplotlib.axes.Axes, table: pd.DataFrame, x: str, y: str, **options) -> None:
+    """One line a variant: the mean over seeds, and their range as a band."""
+    style = styled(set(table["variant"]))
+    del style["markers"]
+    sns.lineplot(
+        table, x=x, y=y, hue="variant", style="variant", **style, errorbar=("pi", 100), ax=axes,
+        legend=False, **options,
+    )  # fmt: skip
+
+
+def key(figure: matplotlib.figure.Figure, variants: set[str]) -> None:
+    """Name the lines of all panels above them."""
+    handles = [
+        matplotlib.lines.Line2D(
+            [], [], color=LOOKS[name].colour, label=LOOKS[name].label,
+            linestyle=(0, LOOKS[name].dashes) if LOOKS[name].dashes else "-",
+        )
+        for name in ordered(variants)
+    ]  # fmt: skip
+    figure.legend(handles=handles, frameon=False, ncols=4, loc="outside upper center")
+
+
+def deepest(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the greatest depth."""
+    return table[table["depth"] == table["depth"].max()]

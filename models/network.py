@@ -190,6 +190,7 @@ class Block(nn.Module):
         self.after, self.channels = chain(
             variant, depth, order[plus + 1 :], channels, channels_out, wide
         )
+        self.shape = (channels_in, self.channels, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.after(self.shortcut(x) + self.branch(x))

@@ -18,7 +18,7 @@ import os
 import platform
 import resource
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -81,18 +81,21 @@ def build(run: Run, data: Dataset, trained: dict[str, Tensor] | None = None) -> 
     return network.to(memory_format=torch.channels_last)
 
 
-def train(network: nn.Module, run: Run, data: Dataset) -> list[Record]:
-    """Train in place, and return the history. Stops at the record of a loss that is not finite."""
+def train(
+    network: nn.Module, run: Run, data: Dataset, observe: Callable[[int], None] = lambda step: None
+) -> list[Record]:
+    """Train in place, and return the history. Stops at the record of a loss that is not finite.
+
+    `observe` is called with the number of steps done, after each.
+    """
     spec = run.train
     device = data.train_inputs.device
     groups = [(factor, weights, [None] * len(weights)) for factor, weights in rates(network, run)]
     weights = list(network.parameters())
     transform, augment = GRADIENTS[spec.gradient], AUGMENTATIONS[spec.augmentation]
     half = device.type == "cuda" and spec.precision == "bfloat16"
-    steps = len(data.train_targets) // spec.batch_size  # the odd examples wait for another epoch
-    total = spec.epochs * steps
-    if spec.warmup_steps >= total:
-        raise ValueError(f"train.warmup_steps: {spec.warmup_steps} leaves none of {total} steps")
+    total = total_steps(run, data)
+    steps = total // spec.epochs
     draws = torch.Generator().manual_seed(run.seed)  # of augmentation
     torch.manual_seed(run.seed)  # of noise that is part of the network
     loss_sum, wrong, since = torch.zeros((), device=device), torch.zeros((), device=device), 0
@@ -121,6 +124,7 @@ def train(network: nn.Module, run: Run, data: Dataset) -> list[Record]:
         loss_sum += loss.detach()
         wrong += (logits.detach().argmax(1) != y).sum()
         since += 1
+        observe(step + 1)
         if since == spec.record_every or step + 1 == total:
             test = evaluate(
                 network, data.test_inputs, data.test_targets, spec.evaluation_batch_size
@@ -133,6 +137,23 @@ def train(network: nn.Module, run: Run, data: Dataset) -> list[Record]:
             loss_sum.zero_(), wrong.zero_()
             since = 0
     return history
+
+
+def total_steps(run: Run, data: Dataset) -> int:
+    """Steps from the first to the last; the odd examples of an epoch wait for another.
+
+    Raises:
+        ValueError: the run asks for something after the last step.
+    """
+    total = run.train.epochs * (len(data.train_targets) // run.train.batch_size)
+    if run.train.warmup_steps >= total:
+        raise ValueError(
+            f"train.warmup_steps: {run.train.warmup_steps} leaves none of {total} steps"
+        )
+    for moment in run.checkpoints:
+        if moment.startswith("step") and int(moment[4:]) > total:
+            raise ValueError(f"checkpoints: {moment} is after the last step, {total}")
+    return total
 
 
 def rates(network: nn.Module, run: Run) -> list[tuple[float, list[nn.Parameter]]]:
@@ -242,7 +263,9 @@ def perform(
         writer.writerows(asdict(record) for record in history)
     if run.checkpoints:
         with replacing(folder / "checkpoint.pt") as path:
-            torch.save({name: weights[name] for name in run.checkpoints}, path)
+            # A run that diverged did not come to all of them.
+            kept = {name: weights[name] for name in run.checkpoints if name in weights}
+            torch.save(kept, path)
     with replacing(folder / "metrics.json") as path:
         path.write_text(json.dumps({**metrics, "record": record}, indent=2, allow_nan=False) + "\n")
     return metrics
@@ -251,10 +274,15 @@ def perform(
 def finished(
     run: Run, data: Dataset, trained: dict[str, Tensor] | None
 ) -> tuple[list[Record], dict[str, dict[str, Tensor]], dict]:
-    """History, weights at "init" and "end" (on the CPU), and metrics of a run, from its start."""
+    """History, weights (on the CPU) at init, the end and the moments it keeps, and metrics."""
     network = build(run, data, trained)
     weights = {"init": state(network)}
-    history = train(network, run, data)
+
+    def keep(step: int) -> None:
+        if f"step{step}" in run.checkpoints:
+            weights[f"step{step}"] = state(network)
+
+    history = train(network, run, data, keep)
     metrics = final_metrics(network, run, data, history)
     weights["end"] = state(network)
     return history, weights, metrics
@@ -279,7 +307,13 @@ def prepare(parser: argparse.ArgumentParser) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--attempt", type=int, default=1, help="recorded, not used")
     arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
+    arguments.device = deterministic(arguments.threads, arguments.device)
+    return arguments
+
+
+def deterministic(threads: int, device: str) -> str:
+    """Set what makes this process repeat itself bit by bit; the device that `auto` stands for."""
+    torch.set_num_threads(threads)
     # "error" does what use_deterministic_algorithms(True) does, without its import of the
     # compiler, which takes a second. cuBLAS is deterministic only with a workspace of its own.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -288,9 +322,9 @@ def prepare(parser: argparse.ArgumentParser) -> argparse.Namespace:
     torch.utils.deterministic.fill_uninitialized_memory = False
     torch.backends.cudnn.allow_tf32 = False  # float32 is float32 on a GPU too
     torch.set_flush_denormal(True)  # a dying network is no reason for a slow one
-    if arguments.device == "auto":
-        arguments.device = "cuda" if torch.cuda.is_available() else "cpu"
-    return arguments
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return device
 
 
 def specification(arguments: argparse.Namespace) -> dict:

@@ -6,6 +6,7 @@ A run is a value. Written to `run.json` it is enough to repeat the run alone:
 """
 
 import json
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -85,10 +86,13 @@ class Run:
     width: int  # channels of the first stage
     seed: int  # of the initial weights and of the data order
     train: TrainSpec
-    checkpoints: tuple[Literal["init", "end"], ...]  # the moments whose weights are kept
+    checkpoints: tuple[str, ...]  # the moments whose weights are kept: init, step<n>, end
     start: "Run | None" = None  # trained first; this network is grown from its end
 
     def __post_init__(self) -> None:
+        for moment in self.checkpoints:
+            if not re.fullmatch(r"init|end|step[1-9]\d*", moment):
+                raise ValueError(f"checkpoints: '{moment}' is not init, end, or step1, step2, ...")
         if self.start is None:
             return
         if self.factors != self.start.factors or self.width != self.start.width:

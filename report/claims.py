@@ -19,6 +19,7 @@ import pandas as pd
 import yaml
 from statsmodels.stats.multitest import multipletests
 
+from analysis.horse_race import Prediction
 from analysis.summary import mean_interval, sign_flip_p_value
 from models.files import replacing
 
@@ -48,6 +49,7 @@ class Claim:
 class Claims:
     smallest_effect_reason: str
     claims: list[Claim]
+    predictions: list[Prediction]
 
 
 def read_claims(path: Path) -> list[Claim]:

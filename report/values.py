@@ -7,15 +7,17 @@ percentage points are printed without their unit, which the prose supplies.
 """
 
 import argparse
+import itertools
 import json
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
-from analysis.style import LOOKS
+from analysis.style import LOOKS, QUANTITIES
 from analysis.summary import CONFIDENCE, mean_interval, summarise
 from models.files import replacing
 
@@ -212,6 +214,80 @@ def from_claims(claims: list[dict]) -> Iterator[Value]:
         yield Value(f"claims.{verdict}", n, str(n), "claims", source)
 
 
+def significant(x: float) -> str:
+    """Three significant digits, with a power of ten where that is shorter."""
+    if x == 0 or 1e-3 <= abs(x) < 1e5:
+        digits = 0 if x == 0 else max(0, 2 - math.floor(math.log10(abs(x))))
+        return fixed(x, digits)
+    mantissa, exponent = f"{x:.1e}".split("e")
+    raised = str(int(exponent)).translate(str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻"))
+    return f"{mantissa} × 10{raised}".replace("-", MINUS)
+
+
+def from_quantities(quantities: pd.DataFrame, compared: list[str]) -> Iterator[Value]:
+    """The scalars of each measure at the start and the end of the compared networks: means over
+    the measured seeds, where each has a value."""
+    file = "tables/quantities.csv"
+    here = quantities[
+        quantities["variant"].isin(compared) & quantities["checkpoint"].isin(["init", "end"])
+    ]
+    columns = ["quantity", "variant", "depth", "checkpoint"]
+    for key, cell in here.groupby(columns)["value"]:
+        if np.isfinite(cell).all():
+            where = dict(zip(columns, key, strict=True))
+            name = ".".join(str(part) for part in ("measured", *key))
+            mean = float(cell.mean())
+            yield Value(name, mean, significant(mean), "",
+                        Source(file, "value", where, "mean over seeds"))  # fmt: skip
+
+
+NOT_DEFINED = "–"
+
+
+def from_race(race: pd.DataFrame) -> Iterator[Value]:
+    """Each correlation with its interval, and how the predictions fared. One that does not exist,
+    because too few networks differ, is a dash."""
+    file = "tables/horse_race.csv"
+    table = race.set_index(["quantity", "target", "method"])
+    predicted = race.drop_duplicates("quantity")
+    names = " ".join(predicted["quantity"])
+    yield Value("race.quantities", names, names, "", Source(file, "quantity"))
+    n = len(predicted)
+    yield Value("race.n", n, count(n), "", Source(file, "quantity", {}, "distinct"))
+    largest = int(race["n"].max())
+    yield Value("race.networks", largest, count(largest), "", Source(file, "n", {}, "maximum"))
+    for row in predicted.itertuples():
+        where = {"quantity": row.quantity}
+        label = QUANTITIES[row.quantity]
+        yield Value(f"race.{row.quantity}.label", label, label, "",
+                    Source("analysis/style.py", "QUANTITIES", where))  # fmt: skip
+        yield Value(f"race.{row.quantity}.theory", row.theory, row.theory, "",
+                    Source(file, "theory", where))  # fmt: skip
+        sign = "+" if row.sign > 0 else MINUS
+        yield Value(f"race.{row.quantity}.sign", row.sign, sign, "", Source(file, "sign", where))
+        for target, method in itertools.product(("train_loss", "gap"), ("overall", "granulated")):
+            found = (row.quantity, target, method) in table.index
+            for column in ("tau", "low", "high"):
+                x = float(table.loc[(row.quantity, target, method), column]) if found else None
+                source = Source(file, column, {**where, "target": target, "method": method})
+                known = x is not None and math.isfinite(x)
+                yield Value(
+                    f"race.{row.quantity}.{target}.{method}.{column}",
+                    x if known else NOT_DEFINED, fixed(x, 2) if known else NOT_DEFINED, "", source,
+                )  # fmt: skip
+    for target, method in itertools.product(("train_loss", "gap"), ("overall", "granulated")):
+        here = race[(race["target"] == target) & (race["method"] == method)]
+        where = {"target": target, "method": method}
+        ends = here[["low", "high"]].mul(here["sign"], axis=0)  # positive: as predicted
+        for name, those in {
+            "as_predicted": ends.min(axis=1) > 0,
+            "opposite": ends.max(axis=1) < 0,
+        }.items():
+            n = int(those.sum())
+            yield Value(f"race.{target}.{method}.{name}", n, count(n), "",
+                        Source(file, "low, high", where, "quantities"))  # fmt: skip
+
+
 def from_provenance(record: dict) -> Iterator[Value]:
     file = "provenance.json"
     host = record["host"]
@@ -249,6 +325,7 @@ def collect(results: Path, manifest: Path) -> list[Value]:
             for name in ("config", "claims", "provenance")}  # fmt: skip
     runs = pd.read_csv(results / "tables/runs.csv")
     tuning = pd.read_csv(results / "tables/tuning.csv")
+    quantities = pd.read_csv(results / "tables/quantities.csv")
     read_manifest = json.loads(manifest.read_text())
     look = Source("analysis/style.py", "LOOKS")
     values = [
@@ -262,6 +339,8 @@ def collect(results: Path, manifest: Path) -> list[Value]:
         *from_interventions(runs, read["config"]),
         *from_tuning(tuning, runs, read["config"]["tuning"]["lrs"]),
         *from_claims(read["claims"]["claims"]),
+        *from_quantities(quantities, read["config"]["variants"]),
+        *from_race(pd.read_csv(results / "tables/horse_race.csv")),
         *from_provenance(read["provenance"]),
     ]  # fmt: skip
     keys = set()

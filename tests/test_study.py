@@ -22,7 +22,9 @@ from workflow.study import (
     StudyError,
     cells,
     check,
+    checkpoints,
     import_closure,
+    measures,
     read_variants,
     run_spec,
 )
@@ -81,6 +83,15 @@ def test_the_default_study_is_accepted() -> None:
         ("tuning.seed", 3, "config: tuning.seed: 3 is among seeds"),
         ("tuning.lrs", [0.1, -0.1], "config: tuning.lrs.1: -0.1 is less than or equal to"),
         ("dataset", "mnist", "config: dataset: 'mnist' is not known; did you mean mnist1d?"),
+        (
+            "measures.ntk.example",
+            8,
+            "config: measures.ntk.'example' is not known; did you mean exam",
+        ),
+        ("measures.ntk.examples", 0, "config: measures.ntk.examples: 0 is less than the minimum"),
+        ("measures.seeds", [0, 9], "config: measures.seeds: 9 is not among seeds"),
+        ("measures.ics.at.variants", ["begin"], "config: measures.ics.at.variants.0: 'begin' does"),
+        ("measures.netk", {}, "config: measures.'netk' is not known; did you mean ntk?"),
         ("study", "../up", "config: study: '../up' does not match"),
     ],
 )
@@ -213,6 +224,24 @@ def test_interventions_have_the_compared_depths_only() -> None:
     assert {variant for variant, _ in pairs} == VARIANTS.keys()
 
 
+def test_a_run_keeps_the_moments_at_which_it_is_measured() -> None:
+    late = checkpoints(DEFAULT, "plain_bn", 56, 0)
+    pairs = [f"step{step + more}" for step in (1, 10, 40, 70) for more in (0, 1)]
+    assert late == ["init", *pairs, "end"]
+    # Covariate shift looks one step ahead.
+    assert checkpoints(DEFAULT, "preact_bn", 20, 1) == ["init", "step1", "end"]
+    for unmeasured in (("plain_bn", 8, 0), ("plain_bn", 56, 4), ("preact_bn", 20, 4)):
+        assert checkpoints(DEFAULT, *unmeasured) == ["init", "end"]
+
+
+def test_every_measure_is_a_file_and_has_a_figure_of_its_name() -> None:
+    names = list(measures(DEFAULT, "plain"))
+    for folder in ("measures", "figures"):
+        files = {path.stem for path in (ROOT / "analysis" / folder).glob("[a-z]*.py")}
+        assert set(names) <= files, folder
+    assert len(names) == 13
+
+
 def test_import_closure_holds_what_a_module_needs_and_no_more() -> None:
     closure = import_closure(["models.train", "analysis.figures.error_by_depth"])
     modules = "augment data evaluate files initialise network sources tailored train variant"
@@ -271,21 +300,24 @@ def edit(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new, 1))
 
 
-WRITING = {"claims": 1, "values": 1, "render": 1}
-TABLES = {"collect": 1, "provenance": 1, "figure": 6, **WRITING}
+WRITING = {"values": 1, "render": 1}
+RACE = {"horse_race": 1, "figure": 1, **WRITING}
+MEASURED = {"join": 1, "provenance": 1, **RACE, "figure": 14}
+TABLES = {"collect": 1, "provenance": 1, "claims": 1, **RACE, "figure": 7}
+ALL = {**MEASURED, **TABLES, "figure": 20}
 
 
 @pytest.mark.parametrize(
     ("file", "old", "new", "jobs"),
     [
         ("report/sections/limitations.md", "One data set", "A data set", {"render": 1}),
-        ("report/values.py", "thousands set", "thousands put", {"values": 1, "render": 1}),
-        ("report/claims.yaml", "smallest_effect: 1", "smallest_effect: 2", WRITING),
+        ("report/values.py", "thousands set", "thousands put", WRITING),
+        ("report/claims.yaml", "smallest_effect: 1", "smallest_effect: 2", {"claims": 1, **RACE}),
         ("analysis/figures/interaction.py", "size=3", "size=4", {"figure": 1, "render": 1}),
         ("analysis/collect.py", "Gather finished", "Collect finished", TABLES),
         (
             "models/evaluate.py", "in eval mode", "in evaluation mode",
-            {"tune": 16, "train": 33, **TABLES},
+            {"tune": 16, "train": 33, "measure": 8, **ALL},
         ),
         (
             "workflow/config/quick.yaml", "seeds: [0, 1]", "seeds: [0, 1, 2]",
@@ -293,7 +325,12 @@ TABLES = {"collect": 1, "provenance": 1, "figure": 6, **WRITING}
         ),
         (
             "workflow/config/variants.yaml", "plain: {shortcut: none", "plain: {shortcut: identity",
-            {"tune": 2, "train": 4, **TABLES},
+            {"tune": 2, "train": 4, "measure": 1, **ALL},
+        ),
+        ("analysis/measures/ntk.py", "in which small", "in which tiny", {"measure": 8, **MEASURED}),
+        (
+            "workflow/config/default.yaml", "vectors: 1", "vectors: 2",
+            {"measure": 8, "write_config": 1, "claims": 1, **MEASURED},
         ),
     ],
 )  # fmt: skip
@@ -329,8 +366,8 @@ def test_an_added_variant_runs_alone(finished: Path) -> None:
     finally:
         for file, text in before.items():
             (finished / file).write_text(text)
-    runs = {"tune": 2, "train": 4}
-    assert jobs == {**runs, "write_config": 1, **TABLES}
+    runs = {"tune": 2, "train": 4, "measure": 1}
+    assert jobs == {**runs, "write_config": 1, **ALL}
 
 
 def test_a_failing_job_is_told_with_its_log_even_when_quiet(finished: Path) -> None:

@@ -90,6 +90,9 @@ def check(config: dict, variants: Iterable[str]) -> None:
             f"config: compare_depths: shallow ({pair['shallow']}) must be less than deep "
             f"({pair['deep']})"
         )
+    for seed in config["measures"]["seeds"]:
+        if seed not in config["seeds"]:
+            raise StudyError(f"config: measures.seeds: {seed} is not among seeds {config['seeds']}")
     if config["tuning"]["seed"] in config["seeds"]:
         raise StudyError(
             f"config: tuning.seed: {config['tuning']['seed']} is among seeds {config['seeds']}; "
@@ -139,6 +142,29 @@ def cells(config: dict) -> list[tuple[str, int]]:
         *((variant, depth) for variant in config["variants"] for depth in config["depths"]),
         *((variant, depth) for variant in config["interventions"] for depth in pair),
     ]
+
+
+def measures(config: dict, variant: str) -> dict[str, dict]:
+    """The settings of each measure as `variant` is measured, with the moments it is measured at."""
+    kind = "variants" if variant in config["variants"] else "interventions"
+    return {
+        name: {**settings, "at": settings["at"][kind]}
+        for name, settings in config["measures"].items()
+        if name != "seeds"
+    }
+
+
+def checkpoints(config: dict, variant: str, depth: int, seed: int) -> list[str]:
+    """The moments whose weights a run keeps: the ends, and those at which it is measured.
+
+    Covariate shift looks at the weights after one more step too.
+    """
+    steps = set()
+    if depth in config["compare_depths"].values() and seed in config["measures"]["seeds"]:
+        for name, settings in measures(config, variant).items():
+            done = [0 if at == "init" else int(at[4:]) for at in settings["at"] if at != "end"]
+            steps |= {step + (name == "ics") for step in done} | set(done)
+    return ["init", *[f"step{step}" for step in sorted(steps) if step], "end"]
 
 
 def run_spec(

@@ -11,7 +11,16 @@ from snakemake.settings.enums import Quietness
 sys.path.insert(0, str(workflow.basedir))
 
 from workflow.progress import show_progress
-from workflow.study import StudyError, cells, check, import_closure, read_variants, run_spec
+from workflow.study import (
+    StudyError,
+    cells,
+    check,
+    checkpoints,
+    import_closure,
+    measures,
+    read_variants,
+    run_spec,
+)
 
 if workflow.is_main_process:
     quiet = Quietness.ALL in (workflow.output_settings.quiet or ())
@@ -32,6 +41,10 @@ RATES = config["tuning"]["lrs"]
 TRIED = RATES if len(RATES) > 1 else []  # a grid of one rate leaves nothing to try
 TUNING = [f"{RESULTS}/tuning/{cell}/lr{lr}" for cell in CELLS for lr in TRIED]
 
+PAIR = list(config["compare_depths"].values())
+EVERY = [*config["variants"], *config["interventions"]]
+MEASURES = [name for name in config["measures"] if name != "seeds"]
+
 # Trained for networks of the tuning seed to grow from; in no table.
 SHALLOW, TUNER = config["compare_depths"]["shallow"], config["tuning"]["seed"]
 STARTS = [VARIANTS[name].get("start") for name in config["interventions"] + config["variants"]]
@@ -43,6 +56,7 @@ JOBS = [
     *[f"tune/{cell}" for cell in CELLS],
     *[f"train/{cell}/seed{seed}" for cell in CELLS for seed in config["seeds"]],
     *[f"train/{parent}" for parent in PARENTS],
+    *[f"measure/{variant}" for variant in EVERY],
     "collect",
 ]
 
@@ -63,6 +77,10 @@ CODE = import_closure(
         "models.tune",
         "models.train",
         "analysis.collect",
+        "analysis.measure",
+        "analysis.join",
+        "analysis.horse_race",
+        *[f"analysis.measures.{name}" for name in MEASURES],
         "analysis.provenance",
         "report.claims",
         "report.values",
@@ -77,9 +95,22 @@ def image_folders(wildcards):
     return [str(path) for path in Path(IMAGES["path"]).glob("**/")] if IMAGES else []
 
 
-def spec(wildcards, seed, checkpoints):
+def spec(wildcards, seed, kept):
     entry = VARIANTS[wildcards.variant]
-    return run_spec(config, entry, wildcards.variant, int(wildcards.depth), int(seed), checkpoints)
+    return run_spec(config, entry, wildcards.variant, int(wildcards.depth), int(seed), kept)
+
+
+def kept(wildcards):
+    return checkpoints(config, wildcards.variant, int(wildcards.depth), int(wildcards.seed))
+
+
+def measured(wildcards):
+    """The finished runs of a variant that are measured."""
+    return [
+        f"{RESULTS}/runs/{wildcards.variant}/depth{depth}/seed{seed}"
+        for depth in PAIR
+        for seed in config["measures"]["seeds"]
+    ]
 
 
 def start(wildcards, seed):

@@ -46,11 +46,102 @@ rule collect:
         """
 
 
+rule measure:
+    input:
+        runs=lambda wildcards: expand(
+            "{run}/{file}", run=measured(wildcards), file=["run.json", "checkpoint.pt"]
+        ),
+        data=f"{DATA}.pt",
+        code=sorted(
+            {
+                *CODE["analysis.measure"],
+                *[file for name in MEASURES for file in CODE[f"analysis.measures.{name}"]],
+            }
+        ),
+    output:
+        expand(f"{RESULTS}/measures/{{{{variant}}}}/{{table}}.csv", table=[*MEASURES, "quantities"]),
+    log:
+        f"{RESULTS}/logs/measure/{{variant}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/measure/{{variant}}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    params:
+        runs=lambda wildcards: measured(wildcards),
+        measures=lambda wildcards: json.dumps(measures(config, wildcards.variant), sort_keys=True),
+        folder=lambda wildcards, output: str(Path(output[0]).parent),
+        device=config["device"],
+    shell:
+        """
+        python -m analysis.measure \
+            --runs {params.runs} \
+            --measures {params.measures:q} \
+            --data results/data \
+            --device {params.device} \
+            --threads {threads} \
+            --out {params.folder} \
+            2>{log}
+        """
+
+
+rule join:
+    input:
+        parts=expand(
+            f"{RESULTS}/measures/{{variant}}/{{table}}.csv",
+            variant=EVERY,
+            table=[*MEASURES, "quantities"],
+        ),
+        code=CODE["analysis.join"],
+    output:
+        expand(f"{RESULTS}/tables/{{table}}.csv", table=[*MEASURES, "quantities"]),
+    log:
+        f"{RESULTS}/logs/join.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/join.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        folders=expand(f"{RESULTS}/measures/{{variant}}", variant=EVERY),
+        tables=lambda wildcards, output: str(Path(output[0]).parent),
+    shell:
+        "python -m analysis.join --parts {params.folders} --out {params.tables} 2> {log}"
+
+
+rule horse_race:
+    input:
+        claims="report/claims.yaml",
+        variants="workflow/config/variants.yaml",
+        config=f"{RESULTS}/config.json",
+        runs=f"{RESULTS}/tables/runs.csv",
+        quantities=f"{RESULTS}/tables/quantities.csv",
+        code=CODE["analysis.horse_race"],
+    output:
+        f"{RESULTS}/tables/horse_race.csv",
+    log:
+        f"{RESULTS}/logs/horse_race.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/horse_race.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        results=lambda wildcards, input: str(Path(input.config).parent),
+    shell:
+        """
+        python -m analysis.horse_race \
+            --claims {input.claims} \
+            --variants {input.variants} \
+            --results {params.results} \
+            --out {output} \
+            2>{log}
+        """
+
+
 rule provenance:
     input:
         config=f"{RESULTS}/config.json",
         metrics=expand("{run}/metrics.json", run=TRAINED),
-        tables=rules.collect.output,
+        tables=[rules.collect.output, rules.join.output],
         code=CODE["analysis.provenance"],
     output:
         f"{RESULTS}/provenance.json",

@@ -1,14 +1,14 @@
 # Input: tables. Output: figures, verdicts, the numbers that the text may print, and the paper.
 
 # Each figure draws one table: some of its variants, at some of the depths.
-PAIR = list(config["compare_depths"].values())
-EVERY = [*config["variants"], *config["interventions"]]
 FIGURES = {
     "error_by_depth": ("runs", config["variants"], config["depths"]),
     "interaction": ("runs", config["variants"], PAIR[-1:]),
     "train_against_test": ("runs", config["variants"], config["depths"]),
     "training_curves": ("history", config["variants"], PAIR),
 }
+FIGURES |= {name: (name, config["variants"], PAIR) for name in MEASURES}
+FIGURES["horse_race"] = ("horse_race", [], [])
 if config["interventions"]:
     FIGURES["interventions"] = ("runs", EVERY, PAIR)
 if TRIED:
@@ -66,7 +66,7 @@ rule claims:
 
 rule values:
     input:
-        tables=rules.collect.output,
+        tables=[rules.collect.output, rules.join.output, rules.horse_race.output],
         claims=f"{RESULTS}/claims.json",
         config=f"{RESULTS}/config.json",
         provenance=f"{RESULTS}/provenance.json",

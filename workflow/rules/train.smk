@@ -69,7 +69,7 @@ rule train:
     resources:
         attempt=lambda wildcards, attempt: attempt,
     params:
-        spec=lambda wildcards: spec(wildcards, wildcards.seed, ["init", "end"]),
+        spec=lambda wildcards: spec(wildcards, wildcards.seed, kept(wildcards)),
         start=start_option,
         folder=lambda wildcards, output: str(Path(output.run).parent),
         device=config["device"],

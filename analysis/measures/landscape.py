@@ -1,0 +1,116 @@
+"""Slices of the loss about a network's weights (Li et al. 2018), and the way to another seed's.
+
+    line   L(W + x d) for x in [-1, 1], for two random directions d: `direction` is 1 or 2
+    plane  L(W + x d_1 + y d_2) over the square of the same two directions
+    path   L((1 - x) W + x W') for x in [0, 1], W' another seed's weights at the same moment
+
+Each d is Gaussian and filter-normalised: every filter (output channel; row of the head) has the
+norm of the same filter of W. One-dimensional parameters (biases, BatchNorm's scale and shift) stay
+as they are. Training images without augmentation, eval mode but for BatchNorm, which normalises by
+the statistics of the sample at each point. (Li et al. keep the running averages of W along a slice;
+a network whose weights have moved by their own norm is then not normalised at all, and its loss
+says so.) Rows: kind, direction, x, y, loss (nats), error.
+Scalars of the lines: nonconvexity, the share of downward bending in all bending (sum of negative
+second differences over the sum of their sizes; zero is convex, one concave), and log_rise, log10 of
+one plus the largest rise of the loss above its value at W.
+"""
+
+import math
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from analysis.run import Subject
+
+LARGEST = 1e30
+
+
+def measure(
+    subject: Subject, line: int, plane: int, plane_at: list[str], path: int
+) -> Iterator[dict]:
+    """`line`, `plane` (of a side) and `path` are numbers of points; odd ones hold W itself."""
+    network, generator = batch_statistics(subject.network), subject.generator()
+    start = [parameter.detach().clone() for parameter in network.parameters()]
+    first, second = directions(network, generator), directions(network, generator)
+
+    def at(x: float, y: float) -> tuple[float, float]:
+        with torch.no_grad():
+            for parameter, w, d, e in zip(network.parameters(), start, first, second, strict=True):
+                parameter.copy_(w + x * d + y * e)
+        return judged(subject)
+
+    for x in grid(-1, 1, line):
+        for direction, point in ((1, (x, 0.0)), (2, (0.0, x))):
+            yield row("line", direction, x, None, at(*point))
+    for x in grid(-1, 1, plane if subject.moment in plane_at else 0):
+        for y in grid(-1, 1, plane):
+            yield row("plane", None, x, y, at(x, y))
+    if subject.other is not None:
+        ends = [
+            subject.other[name].to(w)
+            for (name, _), w in zip(network.named_parameters(), start, strict=True)
+        ]
+        for x in grid(0, 1, path):
+            with torch.no_grad():
+                for parameter, w, end in zip(network.parameters(), start, ends, strict=True):
+                    parameter.copy_((1 - x) * w + x * end)
+            yield row("path", None, x, None, judged(subject))
+
+
+@torch.no_grad()
+def judged(subject: Subject) -> tuple[float, float]:
+    """Loss and error of the sample in one batch."""
+    logits = subject.network(subject.inputs)
+    loss = F.cross_entropy(logits, subject.targets).item()
+    return loss, (logits.argmax(1) != subject.targets).float().mean().item()
+
+
+def batch_statistics(network: nn.Module) -> nn.Module:
+    """`network`, its BatchNorm layers alone in train mode."""
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.train()
+    return network
+
+
+def directions(network: nn.Module, generator: torch.Generator) -> list[Tensor]:
+    """A random direction for each parameter, filter-normalised; zero for one-dimensional ones."""
+    return [
+        filter_normalised(torch.randn(weight.shape, generator=generator).to(weight), weight)
+        for weight in (parameter.detach() for parameter in network.parameters())
+    ]
+
+
+def filter_normalised(direction: Tensor, weight: Tensor) -> Tensor:
+    """`direction` with each filter, along the first axis, of the norm that it has in `weight`."""
+    if weight.ndim < 2:
+        return torch.zeros_like(weight)
+    shape = (-1, *[1] * (weight.ndim - 1))
+    norms = weight.flatten(1).norm(dim=1) / (direction.flatten(1).norm(dim=1) + 1e-10)
+    return direction * norms.view(shape)
+
+
+def grid(low: float, high: float, points: int) -> list[float]:
+    return torch.linspace(low, high, points).tolist()
+
+
+def row(kind: str, direction: int | None, x: float, y: float | None, at: tuple) -> dict:
+    loss, error = at
+    loss = min(loss, LARGEST) if math.isfinite(loss) else LARGEST
+    return {"kind": kind, "direction": direction, "x": x, "y": y, "loss": loss, "error": error}
+
+
+def scalars(rows: list[dict]) -> dict[str, float]:
+    down = total = rise = 0.0
+    for direction in (1, 2):
+        losses = [row["loss"] for row in rows if row["direction"] == direction]
+        bends = [a - 2 * b + c for a, b, c in zip(losses, losses[1:], losses[2:], strict=False)]
+        down += sum(-bend for bend in bends if bend < 0)
+        total += sum(abs(bend) for bend in bends)
+        rise = max(rise, max(losses) - losses[len(losses) // 2])
+    return {
+        "nonconvexity": down / total if total else math.nan,
+        "log_rise": math.log10(1 + rise),
+    }
