@@ -5,6 +5,8 @@ import pandas as pd
 
 from analysis.style import LOOKS, WIDTH, deepest, key, lines, ordered, script
 
+LARGEST = 1e3  # nats: what overflows would leave no room for the others
+
 
 def draw(table: pd.DataFrame) -> plt.Figure:
     table = deepest(table).assign(
@@ -21,8 +23,9 @@ def draw(table: pd.DataFrame) -> plt.Figure:
     betas = table.groupby(["variant", "seed", "step"])["beta"].max().reset_index()
     lines(panels[1], betas, "step", "beta")
     panels[0].set(title="Loss along the gradient", xlabel="Step", ylabel="Range (nats)")
-    panels[0].set(yscale="log")
+    panels[0].set(yscale="log", ylim=(None, min(table["loss"].max(), LARGEST)))
     panels[1].set(title="Effective smoothness", xlabel="Step", ylabel="Constant", yscale="log")
+    panels[1].set(ylim=(None, min(2 * betas["beta"].max(), 10 * LARGEST)))
     key(figure, set(table["variant"]))
     return figure
 
