@@ -51,7 +51,7 @@ def measure(runs: list[Finished], measures: dict[str, dict]) -> dict[str, list[d
     for finished in runs:
         other = another(finished, runs)
         for moment in moments:
-            if moment not in finished.weights:  # it diverged before
+            if moment not in finished.weights:  # it ended before
                 continue
             subject = finished.subject(moment, other)
             who = identity(finished.run, moment)

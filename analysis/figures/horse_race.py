@@ -25,7 +25,13 @@ def draw(race: pd.DataFrame) -> plt.Figure:
             axes.plot([row.low, row.high], [y, y], color=BLUE, linewidth=0.9)
             axes.plot(row.tau, y, marker, markersize=3.4, color=BLUE, markerfacecolor=fill)
         axes.axvline(0, color=INK, linewidth=0.7)
-        axes.set(title=title, xlabel="Kendall's τ", xlim=(-1, 1), xticks=[-1, 0, 1], ylim=(0.6 - len(names), 0.6))
+        axes.set(
+            title=title,
+            xlabel="Kendall's τ",
+            xlim=(-1, 1),
+            xticks=[-1, 0, 1],
+            ylim=(0.6 - len(names), 0.6),
+        )
         axes.tick_params(axis="y", length=0)
     panels[0].set_yticks(list(rows.values()), [QUANTITIES[name] for name in names])
     handles = [
