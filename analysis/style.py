@@ -191,6 +191,8 @@ def direct_labels(axes: matplotlib.axes.Axes, ends: dict[str, tuple[float, float
 
 def lines(axes: matplotlib.axes.Axes, table: pd.DataFrame, x: str, y: str, **options) -> None:
     """One line a variant: the mean over seeds, and their range as a band."""
+    if table.empty:  # a run too short for this moment leaves its panel empty
+        return
     style = styled(set(table["variant"]))
     del style["markers"]
     sns.lineplot(

@@ -224,24 +224,23 @@ def significant(x: float) -> str:
     return f"{mantissa} × 10{raised}".replace("-", MINUS)
 
 
+NOT_DEFINED = "–"
+
+
 def from_quantities(quantities: pd.DataFrame, compared: list[str]) -> Iterator[Value]:
     """The scalars of each measure at the start and the end of the compared networks: means over
-    the measured seeds, where each has a value."""
-    file = "tables/quantities.csv"
-    here = quantities[
-        quantities["variant"].isin(compared) & quantities["checkpoint"].isin(["init", "end"])
-    ]
-    columns = ["quantity", "variant", "depth", "checkpoint"]
-    for key, cell in here.groupby(columns)["value"]:
-        if np.isfinite(cell).all():
-            where = dict(zip(columns, key, strict=True))
-            name = ".".join(str(part) for part in ("measured", *key))
-            mean = float(cell.mean())
-            yield Value(name, mean, significant(mean), "",
-                        Source(file, "value", where, "mean over seeds"))  # fmt: skip
-
-
-NOT_DEFINED = "–"
+    the measured seeds, or a dash where a network has none (a gradient of zero has no direction)."""
+    file, columns = "tables/quantities.csv", ["quantity", "variant", "depth", "checkpoint"]
+    cells = dict(list(quantities.groupby(columns)["value"]))
+    names, depths = (sorted(set(quantities[column])) for column in ("quantity", "depth"))
+    for key in itertools.product(names, compared, depths, ["init", "end"]):
+        name = ".".join(str(part) for part in ("measured", *key))
+        source = Source(file, "value", dict(zip(columns, key, strict=True)), "mean over seeds")
+        if key in cells and np.isfinite(cells[key]).all():
+            mean = float(cells[key].mean())
+            yield Value(name, mean, significant(mean), "", source)
+        else:
+            yield Value(name, NOT_DEFINED, NOT_DEFINED, "", source)
 
 
 def from_race(race: pd.DataFrame) -> Iterator[Value]:
