@@ -102,6 +102,8 @@ QUANTITIES = {
     "activity.co_active": "units active for both of two inputs",
     "activity.entropy": "entropy of units' activity",
     "ntk.log_condition": "condition number of the tangent kernel",
+    "identity_distance.refinement": "cosine of branches with the way down the loss",
+    "lesion.error": "error of the whole network",
 }
 
 

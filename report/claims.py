@@ -1,10 +1,11 @@
-"""Judge each claim by the runs: effect, interval, p-value, verdict.
+"""Judge each claim by the runs and what was measured in them: effect, interval, p-value, verdict.
 
     python -m report.claims --claims report/claims.yaml --results results/<study>
 
 The verdict compares the 95 % interval with the smallest effect of interest (see claims.yaml), so
-data can turn it either way. The exact sign-flip p-value against no effect at all, adjusted by Holm
-within a section, is reported beside it; with n seeds it cannot fall below 2 / 2^n.
+data can turn it either way. A claim whose networks the study has not run, or not measured, is not
+tested, and says why. The exact sign-flip p-value against no effect at all, adjusted by Holm within
+a section, is reported beside the verdict; with n seeds it cannot fall below 2 / 2^n.
 """
 
 import argparse
@@ -20,17 +21,22 @@ import yaml
 from statsmodels.stats.multitest import multipletests
 
 from analysis.horse_race import Prediction
+from analysis.style import LOOKS, QUANTITIES
 from analysis.summary import mean_interval, sign_flip_p_value
 from models.files import replacing
+from report.names import nearest
 
-PERCENT = 100  # errors are fractions in the tables; effects are percentage points
+POINTS = "percentage points"  # of errors, which are fractions in the tables
+ERRORS = ("train_error", "test_error", "generalisation_gap")
+NOT_TESTED = "not tested"
 
 
 @dataclass(frozen=True)
 class Term:
     variant: str
     depth: Literal["shallow", "deep"]
-    weight: int
+    weight: float
+    checkpoint: str = "end"
 
 
 @dataclass(frozen=True)
@@ -39,24 +45,32 @@ class Claim:
     section: str
     statement: str
     theory: str
-    metric: Literal["train_error", "test_error", "generalisation_gap"]
+    metric: str  # one of ERRORS, or a quantity
     contrast: list[Term]
     prediction: Literal["above", "below"]
     smallest_effect: float
+    reason: str  # for that size
+    unit: str = POINTS
+    explanation: str = ""
 
 
 @dataclass(frozen=True)
 class Claims:
-    smallest_effect_reason: str
+    sizes: dict[str, str]
     claims: list[Claim]
     predictions: list[Prediction]
+
+
+class NotTestedError(Exception):
+    """The study lacks what a claim compares; the message says what."""
 
 
 def read_claims(path: Path) -> list[Claim]:
     """The claims in a YAML file.
 
     Raises:
-        ValueError: a key is missing, unknown or of the wrong type, or an id is given twice.
+        ValueError: a key is missing, unknown or of the wrong type, an id is given twice, or a
+            variant or a metric is not known.
     """
     try:
         claims = dacite.from_dict(
@@ -65,29 +79,49 @@ def read_claims(path: Path) -> list[Claim]:
     except dacite.DaciteError as error:
         raise ValueError(f"{path}: {error}") from None
     ids = [claim.id for claim in claims]
-    for name in ids:
-        if ids.count(name) > 1:
-            raise ValueError(f"{path}: claim '{name}' is given twice")
+    for claim in claims:
+        if ids.count(claim.id) > 1:
+            raise ValueError(f"{path}: claim '{claim.id}' is given twice")
+        names = {"metric": ([claim.metric], [*ERRORS, *QUANTITIES]),
+                 "variant": ([term.variant for term in claim.contrast], LOOKS)}  # fmt: skip
+        for key, (given, known) in names.items():
+            for name in given:
+                if name not in known:
+                    raise ValueError(
+                        f"{path}: claim '{claim.id}': {key} '{name}' is not known"
+                        f"{nearest(name, known)}"
+                    )
     return claims
 
 
-def effects(claim: Claim, runs: pd.DataFrame, depths: dict[str, int]) -> pd.Series:
-    """The contrast in percentage points, one value a seed.
+def effects(
+    claim: Claim, runs: pd.DataFrame, quantities: pd.DataFrame, depths: dict[str, int]
+) -> pd.Series:
+    """The contrast in the claim's unit, one value a seed.
 
     Raises:
-        ValueError: the study has no runs of a network that the claim names.
+        NotTestedError: the study lacks a network of the claim or its measurement, or fewer than two
+            seeds have all of them.
     """
-    runs = runs.assign(generalisation_gap=runs["test_error"] - runs["train_error"])
     total = 0.0
     for term in claim.contrast:
         depth = depths[term.depth]
-        cell = runs[(runs["variant"] == term.variant) & (runs["depth"] == depth)]
+        if claim.metric in ERRORS:
+            column, table, what = claim.metric, runs, "run"
+        else:
+            column, what = "value", f"measurement of {claim.metric} at {term.checkpoint}"
+            table = quantities[(quantities["quantity"] == claim.metric)
+                               & (quantities["checkpoint"] == term.checkpoint)]  # fmt: skip
+        cell = table[(table["variant"] == term.variant) & (table["depth"] == depth)]
         if cell.empty:
-            raise ValueError(
-                f"claim '{claim.id}': the study runs no '{term.variant}' at depth {depth}"
-            )
-        total = total + PERCENT * term.weight * cell.set_index("seed")[claim.metric]
-    return total.sort_index()
+            raise NotTestedError(f"the study has no {what} of {term.variant} at depth {depth}")
+        total = total + term.weight * cell.set_index("seed")[column]
+    paired = total.dropna().sort_index()
+    if len(paired) < 2:
+        raise NotTestedError(
+            f"{len(paired)} of the seeds have all that is compared; two are needed"
+        )
+    return paired * (100 if claim.unit == POINTS else 1)
 
 
 def verdict(prediction: str, low: float, high: float, smallest_effect: float) -> str:
@@ -100,37 +134,56 @@ def verdict(prediction: str, low: float, high: float, smallest_effect: float) ->
 
 
 def formula(claim: Claim) -> str:
-    """The contrast in words, such as "+plain_bn deep -plain_bn shallow"."""
-    return " ".join(f"{term.weight:+d}·{term.variant}({term.depth})" for term in claim.contrast)
+    """The contrast in words, such as "+1·plain_bn(deep) -1·plain_bn(shallow)"."""
+    moments = {term: "" if claim.metric in ERRORS else f", {term.checkpoint}"
+               for term in claim.contrast}  # fmt: skip
+    return " ".join(
+        f"{term.weight:+g}·{term.variant}({term.depth}{moments[term]})" for term in claim.contrast
+    )
 
 
-def judge(claim: Claim, runs: pd.DataFrame, depths: dict[str, int]) -> dict:
-    """One claim against the runs; its p-value is not adjusted yet."""
-    differences = effects(claim, runs, depths)
-    mean, low, high, n = mean_interval(differences)
-    return {
+def judge(
+    claim: Claim, runs: pd.DataFrame, quantities: pd.DataFrame, depths: dict[str, int]
+) -> dict:
+    """One claim against the tables; its p-value is not adjusted yet."""
+    said = {
         "id": claim.id,
         "section": claim.section,
+        "explanation": claim.explanation,
         "statement": claim.statement,
         "theory": claim.theory,
         "prediction": claim.prediction,
         "metric": claim.metric,
         "contrast": formula(claim),
+        "unit": claim.unit,
+        "smallest_effect": claim.smallest_effect,
+        "reason": claim.reason,
+    }
+    try:
+        differences = effects(claim, runs, quantities, depths)
+    except NotTestedError as missing:
+        nothing = dict.fromkeys(("effect", "ci_low", "ci_high", "p_value"))
+        return {**said, **nothing, "n": 0, "verdict": NOT_TESTED, "not_tested": str(missing)}
+    mean, low, high, n = mean_interval(differences)
+    return {
+        **said,
         "effect": mean,
         "ci_low": low,
         "ci_high": high,
-        "unit": "percentage points",
         "n": n,
         "p_value": sign_flip_p_value(differences),
-        "smallest_effect": claim.smallest_effect,
         "verdict": verdict(claim.prediction, low, high, claim.smallest_effect),
+        "not_tested": "",
     }
 
 
 def adjust(judged: list[dict]) -> list[dict]:
-    """Add Holm's adjusted p-values, within each section."""
-    for section in {claim["section"] for claim in judged}:
-        family = [claim for claim in judged if claim["section"] == section]
+    """Add Holm's adjusted p-values, within each section, over what was tested."""
+    for claim in judged:
+        claim["p_adjusted"] = None
+    tested = [claim for claim in judged if claim["verdict"] != NOT_TESTED]
+    for section in {claim["section"] for claim in tested}:
+        family = [claim for claim in tested if claim["section"] == section]
         adjusted = multipletests([claim["p_value"] for claim in family], method="holm")[1]
         for claim, p_value in zip(family, adjusted, strict=True):
             claim["p_adjusted"] = float(p_value)
@@ -144,11 +197,13 @@ def main() -> None:
     arguments = parser.parse_args()
     depths = json.loads((arguments.results / "config.json").read_text())["compare_depths"]
     runs = pd.read_csv(arguments.results / "tables/runs.csv")
+    runs["generalisation_gap"] = runs["test_error"] - runs["train_error"]
+    quantities = pd.read_csv(arguments.results / "tables/quantities.csv")
     try:
         claims = read_claims(arguments.claims)
-        judged = adjust([judge(claim, runs, depths) for claim in claims])
     except ValueError as error:
         sys.exit(f"error: {error}")
+    judged = adjust([judge(claim, runs, quantities, depths) for claim in claims])
     with replacing(arguments.results / "claims.json") as path:
         path.write_text(json.dumps({"claims": judged}, indent=2, allow_nan=False) + "\n")
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import base64
-import difflib
 import html
 import json
 import math
@@ -20,7 +19,7 @@ import re
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -32,6 +31,7 @@ import pypandoc
 import typst
 
 from models.files import replacing
+from report.names import nearest
 
 HERE = Path(__file__).resolve().parent
 TEMPLATES = HERE / "templates"
@@ -49,12 +49,6 @@ WEB_FACES = [  # family, style, weight, file
 
 class RenderError(Exception):
     """A mistake in the paper or its inputs, told in one line (or one line each)."""
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """The end of a message about an unknown name: the nearest known one, if any is near."""
-    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {matches[0]}?" if matches else ""
 
 
 # Inputs ------------------------------------------------------------------------------------------

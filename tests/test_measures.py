@@ -414,6 +414,24 @@ def test_distance_is_that_of_output_and_input() -> None:
     assert all(row["residual_ratio"] == 0 for row in take("identity_distance", closed, {})[0])
 
 
+def test_refinement_is_the_cosine_with_the_way_down() -> None:
+    subject = make_subject(RESIDUAL_BN, depth=14)
+    rows, scalars = take("identity_distance", subject, {})
+    layers = list(subject.network.eval().layers.values())
+    at = list(subject.network.layers).index("stage2_block2")
+    cosines = []
+    for x, y in zip(subject.inputs, subject.targets, strict=True):  # one image at a time
+        h = torch.nn.Sequential(*layers[:at])(x[None]).detach().requires_grad_()
+        torch.nn.functional.cross_entropy(torch.nn.Sequential(*layers[at:])(h), y[None]).backward()
+        branch = layers[at].branch(h).flatten()
+        cosines.append((-(branch @ h.grad.flatten()) / (branch.norm() * h.grad.norm())).item())
+    here = [row["refinement"] for row in rows if row["name"] == "stage2_block2"]
+    assert here == [pytest.approx(sum(cosines) / len(cosines), rel=1e-4)]
+    assert [row["refinement"] is None for row in rows] == [False, False, True, False, True, False]
+    kept = [row["refinement"] for row in rows if row["refinement"] is not None]
+    assert scalars["refinement"] == pytest.approx(sum(kept) / 4)
+
+
 # isometry ----------------------------------------------------------------------------------------
 
 
@@ -747,7 +765,10 @@ def test_deleting_or_swapping_identities_changes_nothing() -> None:
     assert keep == [whole] * 6
     assert [row["loss"] for row in rows if row["kind"] == "permute"] == [whole] * 3
     closed = make_subject(Variant(norm="none", branch_scale="skipinit"))
-    assert take("lesion", closed, {"several": [], "draws": 0})[1] == {"one": 0}
+    rows, scalars = take("lesion", closed, {"several": [], "draws": 0})
+    with torch.no_grad():
+        wrong = closed.network.eval()(closed.inputs).argmax(1) != closed.targets
+    assert scalars == {"one": 0, "error": pytest.approx(wrong.float().mean().item())}
 
 
 @pytest.mark.parametrize("variant", [RESIDUAL_BN, PLAIN_BN])

@@ -14,7 +14,7 @@ from conftest import ROOT
 from scipy import stats
 
 from analysis.summary import mean_interval, sign_flip_p_value, summarise
-from report.claims import adjust, effects, judge, read_claims, verdict
+from report.claims import ERRORS, POINTS, Claim, adjust, effects, judge, read_claims, verdict
 from report.values import count, fixed, listed
 
 X = [0.31, 0.27, 0.42, 0.35, 0.29]
@@ -64,41 +64,74 @@ def test_verdict_compares_the_interval_with_the_smallest_effect(
     assert verdict(prediction, low, high, 1) == expected
 
 
-def runs(rise: float) -> pd.DataFrame:
-    """Plain networks whose training error rises by `rise` from depth 20 to 56, give or take."""
-    rows = [
-        {
-            "variant": variant, "depth": depth, "seed": seed, "test_error": 0.5,
-            "train_error": 0.1 + (rise + 0.001 * seed if depth == 56 else 0),
-        }
-        for variant in ("plain", "plain_bn", "residual", "residual_bn")
-        for depth in (20, 56)
-        for seed in range(5)
-    ]  # fmt: skip
-    return pd.DataFrame(rows).sample(frac=1, random_state=0)
+CLAIMS = {claim.id: claim for claim in read_claims(ROOT / "report/claims.yaml")}
+SEEDS = range(5)
 
 
-def test_data_flip_the_verdict() -> None:
-    claims = {claim.id: claim for claim in read_claims(ROOT / "report/claims.yaml")}
-    claim = claims["plain_bn_degrades"]
-    assert judge(claim, runs(0.2), DEPTHS)["verdict"] == "supported"
-    assert judge(claim, runs(0.0), DEPTHS)["verdict"] == "contradicted"
-    assert judge(claim, runs(0.0085), DEPTHS)["verdict"] == "inconclusive"
-    opposite = claims["residual_bn_does_not_degrade"]
-    assert judge(opposite, runs(0.2), DEPTHS)["verdict"] == "contradicted"
-    assert judge(opposite, runs(-0.2), DEPTHS)["verdict"] == "supported"
+def tables(claim: Claim, effect: float, spread: float = 1e-3) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Runs and quantities on which the claim's contrast is `effect`, give or take, in its unit."""
+    effect /= 100 if claim.unit == POINTS else 1
+    first = claim.contrast[0]
+    rows = []
+    for term, seed in itertools.product(claim.contrast, SEEDS):
+        noise = spread * (seed - 2)
+        x = (effect + noise) / first.weight if term is first else 0.0
+        rows.append({
+            "variant": term.variant, "depth": DEPTHS[term.depth], "seed": seed,
+            "checkpoint": term.checkpoint, "quantity": claim.metric, "value": x,
+            "train_error": x, "test_error": x, "generalisation_gap": x,
+        })  # fmt: skip
+    table = pd.DataFrame(rows).sample(frac=1, random_state=0)
+    return (table, table.iloc[:0]) if claim.metric in ERRORS else (table.iloc[:0], table)
+
+
+@pytest.mark.parametrize("claim", CLAIMS.values(), ids=CLAIMS)
+def test_data_turn_every_verdict_every_way(claim: Claim) -> None:
+    sign = 1 if claim.prediction == "above" else -1
+    size = claim.smallest_effect
+    for distance, spread, expected in [
+        (sign * 0.5, 1e-4, "supported"), (-sign * 0.5, 1e-4, "contradicted"),
+        (sign * 0.5, 1.0, "inconclusive"),
+    ]:  # fmt: skip
+        judged = judge(claim, *tables(claim, size + distance, spread), DEPTHS)
+        assert judged["effect"] == pytest.approx(size + distance)
+        assert (judged["verdict"], judged["n"], judged["not_tested"]) == (expected, 5, "")
+
+
+@pytest.mark.parametrize("claim", CLAIMS.values(), ids=CLAIMS)
+def test_a_claim_without_its_data_is_not_tested_and_says_why(claim: Claim) -> None:
+    gone = claim.contrast[-1]
+    there = tables(claim, 5.0)
+    lacking = [
+        t[(t["variant"] != gone.variant) | (t["depth"] != DEPTHS[gone.depth])] for t in there
+    ]
+    judged = judge(claim, *lacking, DEPTHS)
+    assert (judged["verdict"], judged["effect"], judged["n"]) == ("not tested", None, 0)
+    assert f"of {gone.variant} at depth {DEPTHS[gone.depth]}" in judged["not_tested"]
+    one_seed = [t[t["seed"] == 3] for t in there]
+    assert "two are needed" in judge(claim, *one_seed, DEPTHS)["not_tested"]
 
 
 def test_effects_are_paired_by_seed_in_percentage_points() -> None:
-    claim = read_claims(ROOT / "report/claims.yaml")[0]
-    np.testing.assert_allclose(effects(claim, runs(0.2), DEPTHS), [20, 20.1, 20.2, 20.3, 20.4])
-    with pytest.raises(ValueError, match="the study runs no 'plain_bn' at depth 110"):
-        effects(claim, runs(0.2), {"shallow": 20, "deep": 110})
+    claim = CLAIMS["slow"]
+    error = {("plain_bn_budget4", 56): 0.3, ("plain_bn", 56): 0.8, ("plain_bn", 20): 0.2}
+    rows = [
+        {"variant": variant, "depth": depth, "seed": seed, "train_error": x + 0.1 * seed}
+        for (variant, depth), x in error.items()
+        for seed in SEEDS
+        if (variant, seed) != ("plain_bn_budget4", 4)
+    ]
+    found = effects(claim, pd.DataFrame(rows).sample(frac=1, random_state=0), None, DEPTHS)
+    assert found.index.tolist() == [0, 1, 2, 3]  # seed 4 lacks its partner
+    np.testing.assert_allclose(found, -20)  # 30 - 80 / 2 - 20 / 2, whatever the seed adds
 
 
-def test_holm_adjusts_within_a_section() -> None:
-    claims = [{"section": s, "p_value": p} for s, p in [("a", 0.01), ("a", 0.04), ("b", 0.04)]]
-    assert [claim["p_adjusted"] for claim in adjust(claims)] == pytest.approx([0.02, 0.04, 0.04])
+def test_holm_adjusts_within_a_section_over_what_was_tested() -> None:
+    claims = [
+        {"section": s, "p_value": p, "verdict": "not tested" if p is None else "supported"}
+        for s, p in [("a", 0.01), ("a", None), ("a", 0.04), ("b", 0.04)]
+    ]
+    assert [claim["p_adjusted"] for claim in adjust(claims)] == [0.02, None, 0.04, 0.04]
 
 
 def test_claims_file_refuses_a_typo(tmp_path: Path) -> None:
@@ -107,6 +140,12 @@ def test_claims_file_refuses_a_typo(tmp_path: Path) -> None:
         ("prediction: above", "predicton: above", "predicton"),
         ("depth: deep", "depth: deeper", "depth"),
         ("id: plain_degrades", "id: plain_bn_degrades", "'plain_bn_degrades' is given twice"),
+        (
+            "variant: plain_crelu",
+            "variant: plain_crelo",
+            "'shattered_control': variant 'plain_crelo' is not known; did you mean plain_crelu",
+        ),
+        ("metric: lesion.error", "metric: lesion.eror", "did you mean lesion.error"),
     ]:
         path = tmp_path / "claims.yaml"
         path.write_text(good.replace(old, new, 1))
@@ -199,7 +238,10 @@ def test_contract_of_claims_values_and_provenance(quick_study: Path) -> None:
     )
     for claim in claims:
         assert set(fields) <= claim.keys()
-        assert claim["n"] == 2
+        assert claim["n"] == (0 if claim["verdict"] == "not tested" else 2)
+    reasons = {claim["id"]: claim["not_tested"] for claim in claims}
+    assert reasons["plain_bn_degrades"] == ""
+    assert reasons["slow"] == "the study has no run of plain_bn_budget4 at depth 14"
     effect = (errors.loc["plain_bn", 14] - errors.loc["plain_bn", 8]).mean()
     assert claims[0]["effect"] == pytest.approx(effect)
 

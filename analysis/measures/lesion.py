@@ -9,8 +9,8 @@
 A deleted block is replaced by its shortcut, without what comes after the addition (its input is
 rectified already); in a plain network, which has none, by the identity, or by He et al.'s option A
 where the shape changes. Training images, eval mode, BatchNorm's statistics left as they are.
-Rows: kind, k, block (1 the first), draw, loss (nats), error. Scalar: one, the mean over blocks of
-the rise of the loss when one is deleted, as log10(1 + rise).
+Rows: kind, k, block (1 the first), draw, loss (nats), error. Scalars: one, the mean over blocks of
+the rise of the loss when one is deleted, as log10(1 + rise); error, of the whole network.
 """
 
 import math
@@ -77,4 +77,4 @@ def swapped(
 def scalars(rows: list[dict]) -> dict[str, float]:
     whole, *others = rows
     rises = [row["loss"] - whole["loss"] for row in others if row["kind"] == "one"]
-    return {"one": math.log10(1 + max(sum(rises) / len(rises), 0.0))}
+    return {"one": math.log10(1 + max(sum(rises) / len(rises), 0.0)), "error": whole["error"]}

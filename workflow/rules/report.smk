@@ -49,6 +49,7 @@ rule claims:
         claims="report/claims.yaml",
         config=f"{RESULTS}/config.json",
         runs=f"{RESULTS}/tables/runs.csv",
+        quantities=f"{RESULTS}/tables/quantities.csv",
         code=CODE["report.claims"],
     output:
         f"{RESULTS}/claims.json",
