@@ -29,6 +29,7 @@ ORANGE, BLUE = "#d9641e", "#2a86c8"
 class Look:
     label: str
     host: str  # of the four compared, the one that it departs from; itself if it is one of them
+    explanation: str = ""  # the group of explanations that it was built for
     dashes: tuple[int, int] | str = ""  # "" is a full line
     marker: str = "o"
 
@@ -37,40 +38,43 @@ class Look:
         return ORANGE if self.host.startswith("plain") else BLUE
 
 
+IDENTITY, SHORTCUT, START = "the identity in reach", "another shortcut", "a well-conditioned start"
+BRANCHES, PARTS, CONTROLS = "small branches", "parts of BN", "steps, width, step size"
+
 # In the order in which variants are listed and drawn.
 LOOKS = {
-    "plain": Look("plain", "plain", (4, 2), "^"),
-    "plain_bn": Look("plain + BN", "plain_bn", "", "o"),
-    "residual": Look("residual", "residual", (4, 2), "v"),
-    "residual_bn": Look("residual + BN", "residual_bn", "", "s"),
-    "plain_dirac": Look("plain, identity init", "plain"),
-    "plain_dirac_noise": Look("plain, identity + noise init", "plain"),
-    "plain_bn_dirac": Look("plain + BN, identity init", "plain_bn"),
-    "plain_bn_dirac_noise": Look("plain + BN, identity + noise init", "plain_bn"),
-    "plain_bn_constructed": Look("plain + BN, grown from shallow", "plain_bn"),
-    "residual_bn_orthogonal": Look("residual + BN, orthogonal shortcut", "residual_bn"),
-    "residual_bn_permutation": Look("residual + BN, signed permutation", "residual_bn"),
-    "residual_bn_gaussian": Look("residual + BN, Gaussian shortcut", "residual_bn"),
-    "residual_bn_half": Look("residual + BN, half the identity", "residual_bn"),
-    "residual_bn_one": Look("residual + BN, shortcut of one layer", "residual_bn"),
-    "preact_bn": Look("pre-activation + BN", "residual_bn"),
-    "preact_bn_orthogonal": Look("pre-activation + BN, orthogonal", "residual_bn"),
-    "plain_looks_linear": Look("plain CReLU, looks linear", "plain"),
-    "plain_crelu": Look("plain CReLU, He init", "plain"),
-    "plain_delta_tanh": Look("plain tanh, delta-orthogonal", "plain"),
-    "plain_delta": Look("plain, delta-orthogonal", "plain"),
-    "plain_tailored": Look("plain, tailored ReLU", "plain"),
-    "residual_skipinit": Look("residual, SkipInit", "residual"),
-    "residual_fixup": Look("residual, Fixup", "residual"),
-    "residual_bn_rezero": Look("residual + BN, ReZero", "residual_bn"),
-    "plain_bn_after": Look("plain, BN after activation", "plain_bn"),
-    "plain_bn_no_affine": Look("plain + BN, no scale or shift", "plain_bn"),
-    "plain_bn_noisy": Look("plain + noisy BN", "plain_bn"),
-    "plain_bn_looks_linear": Look("plain CReLU + BN, looks linear", "plain_bn"),
-    "plain_bn_budget2": Look("plain + BN, twice the steps", "plain_bn"),
-    "plain_bn_budget4": Look("plain + BN, four times the steps", "plain_bn"),
-    "plain_bn_width4": Look("plain + BN, four times as wide", "plain_bn"),
-    "plain_bn_layerwise": Look("plain + BN, layerwise steps", "plain_bn"),
+    "plain": Look("plain", "plain", dashes=(4, 2), marker="^"),
+    "plain_bn": Look("plain + BN", "plain_bn"),
+    "residual": Look("residual", "residual", dashes=(4, 2), marker="v"),
+    "residual_bn": Look("residual + BN", "residual_bn", marker="s"),
+    "plain_dirac": Look("plain, identity init", "plain", IDENTITY),
+    "plain_dirac_noise": Look("plain, identity + noise init", "plain", IDENTITY),
+    "plain_bn_dirac": Look("plain + BN, identity init", "plain_bn", IDENTITY),
+    "plain_bn_dirac_noise": Look("plain + BN, identity + noise init", "plain_bn", IDENTITY),
+    "plain_bn_constructed": Look("plain + BN, grown from shallow", "plain_bn", IDENTITY),
+    "residual_bn_orthogonal": Look("residual + BN, orthogonal shortcut", "residual_bn", SHORTCUT),
+    "residual_bn_permutation": Look("residual + BN, signed permutation", "residual_bn", SHORTCUT),
+    "residual_bn_gaussian": Look("residual + BN, Gaussian shortcut", "residual_bn", SHORTCUT),
+    "residual_bn_half": Look("residual + BN, half the identity", "residual_bn", SHORTCUT),
+    "residual_bn_one": Look("residual + BN, shortcut of one layer", "residual_bn", SHORTCUT),
+    "preact_bn": Look("pre-activation + BN", "residual_bn", SHORTCUT),
+    "preact_bn_orthogonal": Look("pre-activation + BN, orthogonal", "residual_bn", SHORTCUT),
+    "plain_looks_linear": Look("plain CReLU, looks linear", "plain", START),
+    "plain_crelu": Look("plain CReLU, He init", "plain", START),
+    "plain_delta_tanh": Look("plain tanh, delta-orthogonal", "plain", START),
+    "plain_delta": Look("plain, delta-orthogonal", "plain", START),
+    "plain_tailored": Look("plain, tailored ReLU", "plain", START),
+    "residual_skipinit": Look("residual, SkipInit", "residual", BRANCHES),
+    "residual_fixup": Look("residual, Fixup", "residual", BRANCHES),
+    "residual_bn_rezero": Look("residual + BN, ReZero", "residual_bn", BRANCHES),
+    "plain_bn_after": Look("plain, BN after activation", "plain_bn", PARTS),
+    "plain_bn_no_affine": Look("plain + BN, no scale or shift", "plain_bn", PARTS),
+    "plain_bn_noisy": Look("plain + noisy BN", "plain_bn", PARTS),
+    "plain_bn_looks_linear": Look("plain CReLU + BN, looks linear", "plain_bn", PARTS),
+    "plain_bn_budget2": Look("plain + BN, twice the steps", "plain_bn", CONTROLS),
+    "plain_bn_budget4": Look("plain + BN, four times the steps", "plain_bn", CONTROLS),
+    "plain_bn_width4": Look("plain + BN, four times as wide", "plain_bn", CONTROLS),
+    "plain_bn_layerwise": Look("plain + BN, layerwise steps", "plain_bn", CONTROLS),
 }
 
 # What measured quantities are called in figures and tables.
@@ -158,7 +162,8 @@ def save(figure: matplotlib.figure.Figure, path: Path) -> None:
 
 
 def script(draw: Callable[[pd.DataFrame], matplotlib.figure.Figure], description: str) -> None:
-    """A figure's command line: read one table, draw it, write the SVG."""
+    """A figure's command line: read one table, draw it, write the SVG, and beside it what it draws,
+    a gzipped CSV."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--table", type=Path, required=True)
     parser.add_argument("--variants", nargs="*", default=[], help="draw these only")
@@ -170,6 +175,8 @@ def script(draw: Callable[[pd.DataFrame], matplotlib.figure.Figure], description
         table = table[table[column].isin(wanted)] if wanted else table
     apply()
     save(draw(table), arguments.out)
+    with replacing(arguments.out.with_suffix(".csv.gz")) as path:
+        table.to_csv(path, index=False, compression={"method": "gzip", "mtime": 0})
 
 
 def direct_labels(axes: matplotlib.axes.Axes, ends: dict[str, tuple[float, float]]) -> None:

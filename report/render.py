@@ -36,6 +36,7 @@ from report.names import nearest
 HERE = Path(__file__).resolve().parent
 TEMPLATES = HERE / "templates"
 FONTS = HERE / "fonts"
+FIGURES = HERE.parent / "analysis/figures"
 BIBLIOGRAPHY = HERE / "references.bib"
 READER = "markdown-implicit_figures-markdown_in_html_blocks-implicit_header_references"
 WEB_FACES = [  # family, style, weight, file
@@ -64,11 +65,24 @@ def read_json(path: Path) -> Any:
         raise RenderError(f"malformed JSON in {path}: {error}") from None
 
 
+def place_of(source: dict[str, Any]) -> str:
+    """The file and the rows that a value comes from."""
+    rows = [
+        f"{column} = {', '.join(map(str, value)) if isinstance(value, list) else value}"
+        for column, value in source.get("filter", {}).items()
+    ]
+    return "; ".join([source["file"], *rows])
+
+
+def what_of(source: dict[str, Any]) -> str:
+    """The column that a value comes from, and what was done with it."""
+    return " of ".join(source[part] for part in ("statistic", "column") if source.get(part))
+
+
 def describe(source: dict[str, Any]) -> str:
     """Where a value comes from, for the reader who points at it."""
-    rows = [f"{column} = {value}" for column, value in source.get("filter", {}).items()]
-    what = " of ".join(source[part] for part in ("statistic", "column") if source.get(part))
-    return ", ".join([source["file"], *rows]) + (f": {what}" if what else "")
+    what = what_of(source)
+    return place_of(source) + (f": {what}" if what else "")
 
 
 def literal(text: str) -> str:
@@ -83,6 +97,7 @@ class Values:
 
     def __init__(self, entries: list[dict[str, Any]]) -> None:
         self.entries = {entry["key"]: entry for entry in entries}
+        self.printed: dict[str, None] = {}  # keys, in the order of their first appearance
 
     def entry(self, key: str) -> dict[str, Any]:
         """The entry of a key; raises RenderError when it is unknown or not a usable value."""
@@ -101,19 +116,44 @@ class Values:
     def span(self, key: str) -> str:
         """The value as printed, in the span that the check of numbers accepts."""
         entry = self.entry(key)
+        self.printed[key] = None
         title = literal(describe(entry["source"]))
         return (
             f'<span class="value" data-key="{literal(key)}" title="{title}">'
             f"{literal(entry['text'])}</span>"
         )
 
+    def numbers(self) -> dict[str, list[tuple[str, str]]]:
+        """The numbers printed so far, but for single runs, whose table names them: by file and
+        rows, the column of each and its key."""
+        places: dict[str, list[tuple[str, str]]] = {}
+        for key in self.printed:
+            value, source = self.entries[key]["value"], self.entries[key]["source"]
+            if (
+                key.startswith(("run.", "label."))
+                or (isinstance(value, str)
+                and not re.match(r"\d", value))
+            ):
+                continue
+            entry = (self.constant(what_of(source)), key)
+            places.setdefault(self.constant(place_of(source)), []).append(entry)
+        return places
+
+    @staticmethod
+    def constant(text: str) -> str:
+        """Text whose digits are names and not results."""
+        return f'<span class="constant">{literal(text)}</span>'
+
 
 # Sections to Markdown ----------------------------------------------------------------------------
 
 
-def table(label: str, caption: str, caller: Callable[[], str], long: bool = False) -> str:
-    """The block of ``<% call table(label, caption) %>``: rows in HTML, the caption in Markdown."""
-    kind = " .long" if long else ""
+def table(
+    label: str, caption: str, caller: Callable[[], str], long: bool = False, widths: str = ""
+) -> str:
+    """The block of ``<% call table(label, caption) %>``: rows in HTML, the caption in Markdown.
+    `widths` are those of the columns in the PDF, in proportion: "3 1 1"."""
+    kind = (" .long" if long else "") + (f' widths="{widths}"' if widths else "")
     return f"\n\n::: {{#tbl:{label}{kind}}}\n{caption}\n\n<table>\n{caller()}\n</table>\n:::\n\n"
 
 
@@ -170,6 +210,7 @@ def environment(results: Path, sections: Path) -> jinja2.Environment:
     result.globals.update(
         v=values.span,
         value=values.raw,
+        printed=values.numbers,
         claim=claim,
         claims=claims,
         config=read_json(results / "config.json"),
@@ -229,7 +270,7 @@ def explain(stderr: str) -> str:
 
 def pandoc(text: str, *options: str) -> str:
     """Runs pandoc with bounded memory and time; raises RenderError on any error or warning."""
-    limits = ["+RTS", "-M1G", "-RTS", "--fail-if-warnings"]
+    limits = ["+RTS", "-M2G", "-RTS", "--fail-if-warnings"]
     done = subprocess.run(
         [pypandoc.get_pandoc_path(), *limits, *options],
         input=text,
@@ -301,6 +342,21 @@ def inline_figure(path: Path, alt: str) -> str:
     return re.sub(r"<svg[^>]*>", lambda _: root, svg, count=1)
 
 
+def behind(name: str, results: Path) -> str:
+    """What is behind a figure, all of it in the page: data, script and the command to remake it."""
+    data = base64.b64encode((results / f"figures/{name}.csv.gz").read_bytes()).decode("ascii")
+    script = (FIGURES / f"{name}.py").read_text(encoding="utf-8")
+    target = f"{results.parent.name}/{results.name}/figures/{name}.svg"
+    return (
+        '<details class="behind"><summary>Data and script</summary>'
+        f'<p><a href="data:application/gzip;base64,{data}" download="{name}.csv.gz">'
+        f"{name}.csv.gz</a> holds what is drawn. Drawn by <code>analysis/figures/{name}.py</code>; "
+        f"drawn again by <code>snakemake --cores 1 --force {html.escape(target)}</code>.</p>"
+        f'<pre tabindex="0" aria-label="Script of the figure"><code>{html.escape(script)}</code>'
+        "</pre></details>"
+    )
+
+
 def mathml(tex: str, display: bool) -> str:
     """A formula as MathML; raises RenderError when it is not valid TeX."""
     converter = math_core.LatexToMathML(annotation=True, fancy_error=False)
@@ -331,7 +387,14 @@ def page(tree: str, results: Path) -> str:
         lambda match: inline_figure(results / match[1], html.unescape(match[2])),
         text,
     )
-    return text.replace("/* style */", style(), 1)
+    text = re.sub(
+        r'(<figure id="fig:(\w+)".*?)</figure>',
+        lambda match: f"{match[1]}{behind(match[2], results)}</figure>",
+        text,
+        flags=re.S,
+    )
+    script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
+    return text.replace("/* style */", style(), 1).replace("/* script */", script, 1)
 
 
 # PDF ---------------------------------------------------------------------------------------------

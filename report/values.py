@@ -22,6 +22,7 @@ from analysis.summary import CONFIDENCE, mean_interval, summarise
 from models.files import replacing
 
 MINUS = "\u2212"
+NOT_DEFINED = "–"
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,17 @@ def from_runs(runs: pd.DataFrame, classes: int) -> Iterator[Value]:
         steps = int(cell["steps"].max())
         yield Value(f"steps.{variant}.{depth}", steps, count(steps), "steps",
                     Source(file, "steps", where, "maximum"))  # fmt: skip
+    for run in runs.itertuples():
+        where = {"variant": run.variant, "depth": run.depth, "seed": run.seed}
+        for column, unit, scale, digits in (
+            ("train_error", "%", 100, 1), ("test_error", "%", 100, 1),
+            ("train_loss", "nats", 1, 3), ("train_seconds", "s", 1, 1),
+        ):  # fmt: skip
+            x = scale * float(getattr(run, column))
+            known = math.isfinite(x)
+            yield Value(f"run.{run.variant}.{run.depth}.{run.seed}.{column}",
+                        x if known else NOT_DEFINED, fixed(x, digits) if known else NOT_DEFINED,
+                        unit, Source(file, column, where))  # fmt: skip
     steps = int(runs["steps"].mode().max())
     yield Value("steps", steps, count(steps), "steps", Source(file, "steps", statistic="mode"))
     yield Value("runs.n", len(runs), count(len(runs)), "runs", Source(file, "", {}, "rows"))
@@ -143,8 +155,10 @@ def from_interventions(runs: pd.DataFrame, config: dict) -> Iterator[Value]:
     """What each intervention does to the training error of its host at the greater depth:
     differences within a seed, in percentage points; and how many of them are clear of zero, for
     networks without shortcuts (plain) and with."""
-    file, deep = "tables/runs.csv", config["compare_depths"]["deep"]
-    errors = runs[runs["depth"] == deep].pivot(index="seed", columns="variant")["train_error"]
+    file = "tables/runs.csv"
+    pair = [config["compare_depths"][role] for role in ("shallow", "deep")]
+    cells = runs[runs["depth"].isin(pair)].pivot_table("train_error", "seed", ["depth", "variant"])
+    errors, deep = cells[pair[1]], pair[1]
     changes = {}
     for variant in config["interventions"]:
         host = LOOKS[variant].host
@@ -157,6 +171,10 @@ def from_interventions(runs: pd.DataFrame, config: dict) -> Iterator[Value]:
             statistic = f"difference within seeds: {name}"
             yield Value(f"change.{variant}.{name}", x, fixed(x, 1), "percentage points",
                         Source(file, "train_error", where, statistic))  # fmt: skip
+        half = 50 * (cells[pair[0]][host] - errors[host]).mean()
+        yield Value(f"half.{variant}", half, fixed(half, 1), "percentage points",
+                    Source(file, "train_error", {"variant": host, "depth": pair},
+                           "half of the difference of means"))  # fmt: skip
     for kind in ("plain", "residual"):
         here = {name: c for name, c in changes.items() if LOOKS[name].host.startswith(kind)}
         for name, those in {
@@ -191,27 +209,45 @@ def from_tuning(tuning: pd.DataFrame, runs: pd.DataFrame, grid: list[float]) -> 
 
 
 def from_claims(claims: list[dict]) -> Iterator[Value]:
+    """Each claim's effect, interval and p-values, dashes where it was not tested; and how many
+    claims have each verdict, in all and by section."""
+    file = "claims.json"
     for claim in claims:
-        where = {"id": claim["id"]}
-        for name, column in {"effect": "effect", "low": "ci_low", "high": "ci_high"}.items():
-            x, source = claim[column], Source("claims.json", column, where)
-            key = f"claim.{claim['id']}.{name}"
-            yield Value(key, x, fixed(x, 1), claim["unit"], source)
-        smallest = claim["smallest_effect"]
-        source = Source("claims.json", "smallest_effect", where)
-        key = f"claim.{claim['id']}.smallest_effect"
-        yield Value(key, smallest, f"{smallest:g}", claim["unit"], source)
-        for name in ("p_value", "p_adjusted"):
-            source = Source("claims.json", name, where)
-            text = probability(claim[name])
-            yield Value(f"claim.{claim['id']}.{name}", claim[name], text, "", source)
-    verdicts = [claim["verdict"] for claim in claims]
-    yield Value(
-        "claims.n", len(claims), str(len(claims)), "claims", Source("claims.json", "id", {}, "rows")
-    )
-    for verdict in ("supported", "contradicted", "inconclusive"):
-        n, source = verdicts.count(verdict), Source("claims.json", "verdict", {"verdict": verdict})
-        yield Value(f"claims.{verdict}", n, str(n), "claims", source)
+        where, digits = {"id": claim["id"]}, 1 if claim["unit"] == "percentage points" else 2
+        for name, column, text in (
+            ("effect", "effect", lambda x, digits=digits: fixed(x, digits)),
+            ("low", "ci_low", lambda x, digits=digits: fixed(x, digits)),
+            ("high", "ci_high", lambda x, digits=digits: fixed(x, digits)),
+            ("smallest_effect", "smallest_effect", lambda x: f"{x:g}".replace("-", MINUS)),
+            ("n", "n", count),
+            ("p_value", "p_value", probability),
+            ("p_adjusted", "p_adjusted", probability),
+            ("not_tested", "not_tested", str),
+        ):
+            x = claim[column]
+            unit = claim["unit"] if name in ("effect", "low", "high", "smallest_effect") else ""
+            known = x is not None
+            yield Value(f"claim.{claim['id']}.{name}", x if known else NOT_DEFINED,
+                        text(x) if known else NOT_DEFINED, unit,
+                        Source(file, column, where))  # fmt: skip
+    families = {"": claims}
+    for claim in claims:
+        families.setdefault(f".{claim['section']}", []).append(claim)
+    for name, family in families.items():
+        where = {"section": name[1:]} if name else {}
+        n = Source(file, "id", where, "rows")
+        yield Value(f"claims{name}.n", len(family), str(len(family)), "claims", n)
+        for verdict in ("supported", "contradicted", "inconclusive", "not tested"):
+            n = sum(claim["verdict"] == verdict for claim in family)
+            source = Source(file, "verdict", {**where, "verdict": verdict}, "rows")
+            yield Value(f"claims{name}.{verdict}", n, str(n), "claims", source)
+
+
+def from_errata(errata: pd.DataFrame) -> Iterator[Value]:
+    for row in errata.itertuples():
+        source = Source("tables/errata.csv", "value", {"name": row.name})
+        text = significant(row.value) if abs(row.value) > 1e-12 else "0"
+        yield Value(f"errata.{row.name}", float(row.value), text, "", source)
 
 
 def significant(x: float) -> str:
@@ -222,9 +258,6 @@ def significant(x: float) -> str:
     mantissa, exponent = f"{x:.1e}".split("e")
     raised = str(int(exponent)).translate(str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻"))
     return f"{mantissa} × 10{raised}".replace("-", MINUS)
-
-
-NOT_DEFINED = "–"
 
 
 def from_quantities(quantities: pd.DataFrame, compared: list[str]) -> Iterator[Value]:
@@ -338,6 +371,7 @@ def collect(results: Path, manifest: Path) -> list[Value]:
         *from_interventions(runs, read["config"]),
         *from_tuning(tuning, runs, read["config"]["tuning"]["lrs"]),
         *from_claims(read["claims"]["claims"]),
+        *from_errata(pd.read_csv(results / "tables/errata.csv")),
         *from_quantities(quantities, read["config"]["variants"]),
         *from_race(pd.read_csv(results / "tables/horse_race.csv")),
         *from_provenance(read["provenance"]),

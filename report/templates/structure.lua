@@ -66,7 +66,7 @@ local function table_of(div)
     mistakes.add(div.identifier .. ' has too many rows for one page: mark it long')
   end
   found.caption.long = caption
-  found.attr = pandoc.Attr(div.identifier, div.classes)
+  found.attr = pandoc.Attr(div.identifier, div.classes, {{'widths', div.attributes.widths or ''}})
   return found
 end
 

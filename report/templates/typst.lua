@@ -35,6 +35,8 @@ end
 local function formula(element, arguments)
   local tex = trim(element.text)
   local code = typst{pandoc.Plain{pandoc.Math(element.mathtype, tex)}}
+  -- pandoc knows this symbol by a name that Typst has dropped.
+  code = code:gsub('dot%.circle', 'dot.o')
   -- \bigl[ arrives as a scaled picture of a bracket: make it a delimiter of that size.
   code = code:gsub('#scale%(x: (%d+)%%, y: %d+%%%)%[(\\?.)%]', 'lr(size: #%1%%, %2)')
   return '#math.equation(' .. arguments .. 'alt: ' .. quote(tex) .. ', ' .. operators(code, tex) .. ')'
@@ -115,8 +117,11 @@ local function table_(element)
     table.insert(bodies, rows_code(body.body, element.colspecs))
   end
   local call = element.classes:includes 'long' and 'long-table' or 'short-table'
-  return pandoc.RawBlock('typst', ('#%s(<%s>, [%s], %d, header: (\n%s\n), rows: (\n%s\n))'):format(
-    call, element.identifier, typst(element.caption.long), #element.colspecs,
+  local widths = {}
+  for width in element.attributes.widths:gmatch '%S+' do table.insert(widths, width .. 'fr') end
+  while #widths < #element.colspecs do table.insert(widths, 'auto') end
+  return pandoc.RawBlock('typst', ('#%s(<%s>, [%s], (%s,), header: (\n%s\n), rows: (\n%s\n))'):format(
+    call, element.identifier, typst(element.caption.long), table.concat(widths, ', '),
     rows_code(element.head.rows, element.colspecs), table.concat(bodies, '\n')))
 end
 

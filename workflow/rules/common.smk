@@ -79,6 +79,7 @@ CODE = import_closure(
         "analysis.collect",
         "analysis.measure",
         "analysis.join",
+        "analysis.errata",
         "analysis.horse_race",
         *[f"analysis.measures.{name}" for name in MEASURES],
         "analysis.provenance",

@@ -137,6 +137,21 @@ rule horse_race:
         """
 
 
+rule errata:
+    input:
+        code=CODE["analysis.errata"],
+    output:
+        f"{RESULTS}/tables/errata.csv",
+    log:
+        f"{RESULTS}/logs/errata.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/errata.tsv"
+    conda:
+        ENVIRONMENT
+    shell:
+        "python -m analysis.errata --out {output} 2> {log}"
+
+
 rule provenance:
     input:
         config=f"{RESULTS}/config.json",

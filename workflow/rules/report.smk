@@ -10,7 +10,7 @@ FIGURES = {
 FIGURES |= {name: (name, config["variants"], PAIR) for name in MEASURES}
 FIGURES["horse_race"] = ("horse_race", [], [])
 if config["interventions"]:
-    FIGURES["interventions"] = ("runs", EVERY, PAIR)
+    FIGURES["interventions"] = FIGURES["forest"] = ("runs", EVERY, PAIR)
 if TRIED:
     FIGURES["lr_sensitivity"] = ("tuning", EVERY, PAIR)
 SECTIONS = sorted(str(path) for path in Path("report/sections").glob("*.md"))
@@ -23,7 +23,8 @@ rule figure:
         table=lambda wildcards: f"{RESULTS}/tables/{FIGURES[wildcards.figure][0]}.csv",
         code=lambda wildcards: CODE[f"analysis.figures.{wildcards.figure}"],
     output:
-        f"{RESULTS}/figures/{{figure}}.svg",
+        picture=f"{RESULTS}/figures/{{figure}}.svg",
+        data=f"{RESULTS}/figures/{{figure}}.csv.gz",
     log:
         f"{RESULTS}/logs/figure/{{figure}}.log",
     benchmark:
@@ -39,7 +40,7 @@ rule figure:
             --table {input.table} \
             --variants {params.variants} \
             --depths {params.depths} \
-            --out {output} \
+            --out {output.picture} \
             2>{log}
         """
 
@@ -67,7 +68,12 @@ rule claims:
 
 rule values:
     input:
-        tables=[rules.collect.output, rules.join.output, rules.horse_race.output],
+        tables=[
+            rules.collect.output,
+            rules.join.output,
+            rules.horse_race.output,
+            rules.errata.output,
+        ],
         claims=f"{RESULTS}/claims.json",
         config=f"{RESULTS}/config.json",
         provenance=f"{RESULTS}/provenance.json",
@@ -97,7 +103,9 @@ rule render:
         values=f"{RESULTS}/values.json",
         claims=f"{RESULTS}/claims.json",
         config=f"{RESULTS}/config.json",
-        figures=expand(f"{RESULTS}/figures/{{figure}}.svg", figure=FIGURES),
+        figures=expand(
+            f"{RESULTS}/figures/{{figure}}.{{part}}", figure=FIGURES, part=["svg", "csv.gz"]
+        ),
         sections=SECTIONS,
         templates=TEMPLATES,
         fonts=FONTS,

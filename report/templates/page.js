@@ -1,0 +1,128 @@
+// What the page can do beyond being read: contents that follow the reader, and cards that show what
+// a reference, a claim or a number points at. Without it nothing is missing but the convenience.
+'use strict';
+
+// Contents: the entry of the section being read is marked, and kept in sight.
+const entries = new Map();
+for (const link of document.querySelectorAll('nav a[href^="#"]')) {
+  const target = document.getElementById(decodeURIComponent(link.hash.slice(1)));
+  if (target) entries.set(target, link);
+}
+let current = null;
+function follow() {
+  const headings = [...entries.keys()].filter((target) => target.getBoundingClientRect().top < 0.3 * innerHeight);
+  const link = entries.get(headings.at(-1) ?? entries.keys().next().value);
+  if (link === current) return;
+  current?.removeAttribute('aria-current');
+  link?.setAttribute('aria-current', 'true');
+  current = link;
+  const nav = link?.closest('nav');
+  if (nav && nav.scrollHeight > nav.clientHeight) nav.scrollTop = link.offsetTop - nav.clientHeight / 2;
+}
+let waiting = false;
+addEventListener('scroll', () => {
+  if (waiting) return;
+  waiting = true;
+  requestAnimationFrame(() => { waiting = false; follow(); });
+}, {passive: true});
+follow();
+
+// Cards.
+const card = document.createElement('div');
+card.id = 'card';
+card.setAttribute('role', 'tooltip');
+card.hidden = true;
+document.body.append(card);
+let shown = null;
+let timer = 0;
+
+// A copy without names, which a page can have only once. (Pictures refer to their own parts by name.)
+function copy(node) {
+  const result = node.cloneNode(true);
+  result.removeAttribute('id');
+  for (const part of result.querySelectorAll('[id]')) if (!part.closest('svg')) part.removeAttribute('id');
+  for (const part of result.querySelectorAll('details')) part.remove();
+  for (const part of result.querySelectorAll('a, [tabindex]')) part.setAttribute('tabindex', '-1');
+  return result;
+}
+
+function text(tag, content, name) {
+  const result = document.createElement(tag);
+  result.textContent = content;
+  if (name) result.className = name;
+  return result;
+}
+
+function claim(row) {
+  const names = [...row.closest('table').querySelectorAll('thead th')].map((cell) => {
+    const name = copy(cell);
+    for (const note of name.querySelectorAll('annotation')) note.remove();  // the TeX of a formula
+    return name.textContent;
+  });
+  const list = document.createElement('dl');
+  const spanned = row.cells.length < names.length;  // not tested: one cell says why
+  [...row.cells].slice(1).forEach((cell, i) => {
+    const name = spanned && i === 1 ? 'Why' : names[spanned && i > 1 ? names.length - 1 : i + 1];
+    list.append(text('dt', name), text('dd', cell.textContent));
+  });
+  return [text('p', row.cells[0].textContent, 'statement'), list];
+}
+
+// What a card for this element shows; nothing if there is nothing to show.
+function content(element) {
+  if (element.matches('.value')) return [text('p', element.dataset.source, 'source')];
+  const target = document.getElementById(decodeURIComponent(element.hash.slice(1)));
+  if (!target) return [];
+  const row = target.closest('tr');
+  if (row) return claim(row);
+  if (target.matches('section')) {
+    const first = [target.querySelector('h1, h2, h3, h4'), target.querySelector(':scope > p')];
+    return first.filter(Boolean).map(copy);
+  }
+  return [copy(target.closest('figure, .table-box, .equation') ?? target)];
+}
+
+function show(element) {
+  hide();
+  const parts = content(element);
+  if (!parts.length) return;
+  card.replaceChildren(...parts);
+  card.hidden = false;
+  shown = element;
+  element.setAttribute('aria-describedby', 'card');
+  const box = element.getBoundingClientRect();
+  const {offsetWidth: width, offsetHeight: height} = card;
+  const left = Math.max(8, Math.min(box.left, document.documentElement.clientWidth - width - 8));
+  const above = box.top - height - 8;
+  const top = box.bottom + height + 8 > innerHeight && above > 0 ? above : box.bottom + 8;
+  card.style.left = `${left + scrollX}px`;
+  card.style.top = `${top + scrollY}px`;
+}
+
+function hide() {
+  clearTimeout(timer);
+  shown?.removeAttribute('aria-describedby');
+  shown = null;
+  card.hidden = true;
+}
+
+const pointable = 'main a[href^="#"], main .value';
+for (const value of document.querySelectorAll('.value[title]')) {
+  value.dataset.source = value.title;
+  value.removeAttribute('title');
+}
+document.addEventListener('mouseover', (event) => {
+  const element = event.target.closest?.(pointable);
+  if (element === shown || card.contains(event.target)) { clearTimeout(timer); return; }
+  clearTimeout(timer);
+  timer = setTimeout(element ? () => show(element) : hide, element ? 120 : 200);
+});
+document.addEventListener('focusin', (event) => {
+  const element = event.target.closest(pointable);
+  if (element?.matches(':focus-visible')) show(element); else hide();
+});
+document.addEventListener('click', (event) => {  // a tap on a number; elsewhere it closes
+  const value = event.target.closest('main .value');
+  if (value && !value.closest('a')) show(value); else if (!card.contains(event.target)) hide();
+});
+document.addEventListener('keydown', (event) => { if (event.key === 'Escape') hide(); });
