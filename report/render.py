@@ -129,10 +129,8 @@ class Values:
         places: dict[str, list[tuple[str, str]]] = {}
         for key in self.printed:
             value, source = self.entries[key]["value"], self.entries[key]["source"]
-            if (
-                key.startswith(("run.", "label."))
-                or (isinstance(value, str)
-                and not re.match(r"\d", value))
+            if key.startswith(("run.", "label.")) or (
+                isinstance(value, str) and not re.match(r"\d", value)
             ):
                 continue
             entry = (self.constant(what_of(source)), key)

@@ -430,6 +430,8 @@ def test_refinement_is_the_cosine_with_the_way_down() -> None:
     assert [row["refinement"] is None for row in rows] == [False, False, True, False, True, False]
     kept = [row["refinement"] for row in rows if row["refinement"] is not None]
     assert scalars["refinement"] == pytest.approx(sum(kept) / 4)
+    crelu = make_subject(Variant(shortcut="none", activation="crelu"))  # branches twice as wide
+    assert math.isnan(take("identity_distance", crelu, {})[1]["refinement"])
 
 
 # isometry ----------------------------------------------------------------------------------------

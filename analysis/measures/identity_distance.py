@@ -5,8 +5,8 @@
                        standard deviation of what a branch's layers give)
 
     refinement         mean over images of cos(F(h), -dL/dh): does a branch step down the loss, as
-                       iterative refinement says? (Jastrzebski et al. 2018; none where a block
-                       changes shape)
+                       iterative refinement says? (Jastrzebski et al. 2018; none where branch
+                       and input differ in shape)
 
 h is the block's input for all images of the sample, in eval mode. Where a block changes shape, h is
 subsampled and padded with zero channels first, as He et al.'s option A does.
@@ -63,4 +63,4 @@ def scalars(rows: list[dict]) -> dict[str, float]:
     return {
         f"log_{name}": math.log10(max(sum(row[name] for row in rows) / len(rows), SMALLEST))
         for name in ("identity_distance", "residual_ratio")
-    } | {"refinement": sum(cosines) / len(cosines)}
+    } | {"refinement": sum(cosines) / len(cosines) if cosines else math.nan}
