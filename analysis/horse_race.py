@@ -33,10 +33,12 @@ import pandas as pd
 import yaml
 from scipy.stats import rankdata
 
+from analysis.style import QUANTITIES
 from analysis.summary import CONFIDENCE
 from models.files import replacing
 
 RESAMPLES = 1000
+TARGETS = ("train_loss", "gap")
 COLUMNS = ["quantity", "theory", "sign", "target", "method", "tau", "low", "high", "n"]
 
 
@@ -49,14 +51,21 @@ class Prediction:
 
 
 def read_predictions(path: Path) -> list[Prediction]:
-    """Raises ValueError if one is not as it should be."""
+    """Raises ValueError if one is not as it should be, or of a quantity that is not known."""
     try:
-        return [
+        predictions = [
             dacite.from_dict(Prediction, item, dacite.Config(strict=True))
             for item in yaml.safe_load(path.read_text())["predictions"]
         ]
     except dacite.DaciteError as error:
         raise ValueError(f"{path}: predictions: {error}") from None
+    for prediction in predictions:
+        if prediction.quantity not in QUANTITIES:
+            raise ValueError(
+                f"{path}: predictions: '{prediction.quantity}' is not known; known are "
+                + ", ".join(QUANTITIES)
+            )
+    return predictions
 
 
 def signs(x: np.ndarray) -> np.ndarray:
@@ -163,8 +172,7 @@ def race(
 ) -> pd.DataFrame:  # fmt: skip
     """The table of all correlations; `quantities` and `runs` as in tables/.
 
-    Raises:
-        ValueError: a prediction names a quantity that was not measured.
+    A quantity that the study has not measured has one row for each target, without a coefficient.
     """
     start = quantities[quantities["checkpoint"] == "init"]
     ends = outcomes(runs, shallow, deep)
@@ -172,16 +180,15 @@ def race(
     for prediction in predictions:
         values = start[start["quantity"] == prediction.quantity]
         if values.empty:
-            raise ValueError(
-                f"predictions: '{prediction.quantity}' is not measured at init; measured are "
-                + ", ".join(sorted(set(start["quantity"])))
-            )
+            facts = (prediction.quantity, prediction.theory, prediction.sign)
+            rows += [(*facts, target, "overall", *[np.nan] * 3, 0) for target in TARGETS]
+            continue
         # A seed without a value leaves the network without one.
         means = values.groupby(["variant", "depth"])["value"].agg(lambda x: x.mean(skipna=False))
         networks = ends.merge(means.rename("x").reset_index(), on=["variant", "depth"]).dropna(
             subset="x"
         )
-        for target in ("train_loss", "gap"):
+        for target in TARGETS:
             here = networks.dropna(subset=target)
             factors = [
                 {**factors_of(variants[row.variant]), "depth": row.depth}

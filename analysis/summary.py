@@ -4,6 +4,7 @@ Seeds are the replicates. A network's seed sets its initial weights and its data
 same seed pairs networks of different variants, and differences are taken within a seed.
 """
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -22,14 +23,16 @@ class Interval(NamedTuple):
 
 
 def mean_interval(values: Sequence[float]) -> Interval:
-    """The mean and its two-sided 95 % Student t interval.
+    """The mean and its two-sided 95 % Student t interval; NaN for the ends if there is one value.
 
     Raises:
-        ValueError: there are fewer than two values, or one is not finite.
+        ValueError: there is no value, or one is not finite.
     """
     x = np.asarray(values, dtype=float)
-    if len(x) < 2 or not np.isfinite(x).all():
-        raise ValueError(f"an interval needs two finite values or more, not {x.tolist()}")
+    if not len(x) or not np.isfinite(x).all():
+        raise ValueError(f"a mean needs finite values, not {x.tolist()}")
+    if len(x) == 1:
+        return Interval(float(x[0]), math.nan, math.nan, 1)
     half = stats.t.ppf((1 + CONFIDENCE) / 2, len(x) - 1) * stats.sem(x)
     return Interval(float(x.mean()), float(x.mean() - half), float(x.mean() + half), len(x))
 

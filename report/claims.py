@@ -94,8 +94,22 @@ def read_claims(path: Path) -> list[Claim]:
     return claims
 
 
+def why(missing: pd.DataFrame | None, variant: str, depth: int, kind: str) -> str:
+    """What tables/missing.csv says of a network: the end of a sentence."""
+    if missing is None:
+        return ""
+    here = missing[(missing["variant"] == variant)
+                   & (missing["depth"].isna() | (missing["depth"] == depth))]  # fmt: skip
+    reasons = [*here[here["kind"] == kind]["reason"], *here["reason"]]
+    return f" ({reasons[0]})" if reasons else ""
+
+
 def effects(
-    claim: Claim, runs: pd.DataFrame, quantities: pd.DataFrame, depths: dict[str, int]
+    claim: Claim,
+    runs: pd.DataFrame,
+    quantities: pd.DataFrame,
+    depths: dict[str, int],
+    missing: pd.DataFrame | None = None,
 ) -> pd.Series:
     """The contrast in the claim's unit, one value a seed.
 
@@ -107,14 +121,18 @@ def effects(
     for term in claim.contrast:
         depth = depths[term.depth]
         if claim.metric in ERRORS:
-            column, table, what = claim.metric, runs, "run"
+            column, table, kind, what = claim.metric, runs, "run", "run"
         else:
-            column, what = "value", f"measurement of {claim.metric} at {term.checkpoint}"
+            column, kind = "value", "measurement"
+            what = f"measurement of {claim.metric} at {term.checkpoint}"
             table = quantities[(quantities["quantity"] == claim.metric)
                                & (quantities["checkpoint"] == term.checkpoint)]  # fmt: skip
         cell = table[(table["variant"] == term.variant) & (table["depth"] == depth)]
         if cell.empty:
-            raise NotTestedError(f"the study has no {what} of {term.variant} at depth {depth}")
+            raise NotTestedError(
+                f"the study has no {what} of {term.variant} at depth {depth}"
+                + why(missing, term.variant, depth, kind)
+            )
         total = total + term.weight * cell.set_index("seed")[column]
     paired = total.dropna().sort_index()
     if len(paired) < 2:
@@ -143,7 +161,11 @@ def formula(claim: Claim) -> str:
 
 
 def judge(
-    claim: Claim, runs: pd.DataFrame, quantities: pd.DataFrame, depths: dict[str, int]
+    claim: Claim,
+    runs: pd.DataFrame,
+    quantities: pd.DataFrame,
+    depths: dict[str, int],
+    missing: pd.DataFrame | None = None,
 ) -> dict:
     """One claim against the tables; its p-value is not adjusted yet."""
     said = {
@@ -160,10 +182,10 @@ def judge(
         "reason": claim.reason,
     }
     try:
-        differences = effects(claim, runs, quantities, depths)
-    except NotTestedError as missing:
+        differences = effects(claim, runs, quantities, depths, missing)
+    except NotTestedError as reason:
         nothing = dict.fromkeys(("effect", "ci_low", "ci_high", "p_value"))
-        return {**said, **nothing, "n": 0, "verdict": NOT_TESTED, "not_tested": str(missing)}
+        return {**said, **nothing, "n": 0, "verdict": NOT_TESTED, "not_tested": str(reason)}
     mean, low, high, n = mean_interval(differences)
     return {
         **said,
@@ -199,11 +221,12 @@ def main() -> None:
     runs = pd.read_csv(arguments.results / "tables/runs.csv")
     runs["generalisation_gap"] = runs["test_error"] - runs["train_error"]
     quantities = pd.read_csv(arguments.results / "tables/quantities.csv")
+    missing = pd.read_csv(arguments.results / "tables/missing.csv")
     try:
         claims = read_claims(arguments.claims)
     except ValueError as error:
         sys.exit(f"error: {error}")
-    judged = adjust([judge(claim, runs, quantities, depths) for claim in claims])
+    judged = adjust([judge(claim, runs, quantities, depths, missing) for claim in claims])
     with replacing(arguments.results / "claims.json") as path:
         path.write_text(json.dumps({"claims": judged}, indent=2, allow_nan=False) + "\n")
 

@@ -95,13 +95,19 @@ def literal(text: str) -> str:
 class Values:
     """The values that the text may print, by key."""
 
-    def __init__(self, entries: list[dict[str, Any]]) -> None:
+    def __init__(self, entries: list[dict[str, Any]], gaps: list[dict[str, str]]) -> None:
         self.entries = {entry["key"]: entry for entry in entries}
+        self.gaps = gaps
         self.printed: dict[str, None] = {}  # keys, in the order of their first appearance
 
     def entry(self, key: str) -> dict[str, Any]:
         """The entry of a key; raises RenderError when it is unknown or not a usable value."""
         if key not in self.entries:
+            for gap in self.gaps:
+                if key.startswith(gap["prefix"]):
+                    source = {"file": "missing", "statistic": gap["reason"]}
+                    self.entries[key] = {"key": key, "value": "–", "text": "–", "source": source}
+                    return self.entries[key]
             raise RenderError(f"no value has the key {key!r}{nearest(key, self.entries)}")
         entry = self.entries[key]
         value = entry["value"]
@@ -180,7 +186,8 @@ class KeepLineEnds(jinja2.ext.Extension):
 
 def environment(results: Path, sections: Path) -> jinja2.Environment:
     """Jinja as the sections use it; raises RenderError when an input of the study is missing."""
-    values = Values(read_json(results / "values.json")["values"])
+    content = read_json(results / "values.json")
+    values = Values(content["values"], content["gaps"])
     claims = read_json(results / "claims.json")["claims"]
     by_id = {claim["id"]: claim for claim in claims}
 
@@ -231,10 +238,11 @@ def place(error: Exception, sections: Path) -> str:
 
 
 def markdown(results: Path, sections: Path) -> str:
-    """The text with all values filled in; raises RenderError naming the file and the line."""
+    """The text with all values filled in, and the figures marked that the study is not to have;
+    raises RenderError naming the file and the line."""
     templates = environment(results, sections)
     try:
-        return templates.get_template("paper.md").render()
+        text = templates.get_template("paper.md").render()
     except jinja2.TemplateNotFound as error:
         known = templates.list_templates()
         message = f"missing section file: {sections / str(error.name)}"
@@ -247,6 +255,11 @@ def markdown(results: Path, sections: Path) -> str:
         raise RenderError(f"{place(error, sections)}{error.message}{hint}") from None
     except (RenderError, jinja2.TemplateError, TypeError) as error:
         raise RenderError(f"{place(error, sections)}{error}") from None
+    for gap in read_json(results / "values.json")["gaps"]:
+        if gap["prefix"].startswith("measured."):
+            name = gap["prefix"].split(".")[1]
+            text = text.replace(f"{{#fig:{name}}}", f'{{#fig:{name} gap="{gap["reason"]}"}}')
+    return text
 
 
 # Pandoc ------------------------------------------------------------------------------------------
@@ -386,7 +399,7 @@ def page(tree: str, results: Path) -> str:
         text,
     )
     text = re.sub(
-        r'(<figure id="fig:(\w+)".*?)</figure>',
+        r'(<figure id="fig:(\w+)">.*?)</figure>',
         lambda match: f"{match[1]}{behind(match[2], results)}</figure>",
         text,
         flags=re.S,

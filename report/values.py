@@ -115,8 +115,9 @@ def from_runs(runs: pd.DataFrame, classes: int) -> Iterator[Value]:
                 ("half", row.high - row.mean, "half width of the interval over seeds"),
             ):
                 key = f"{column}.{row.variant}.{row.depth}.{name}"
-                text = fixed(scale * x, digits)
-                yield Value(key, scale * x, text, unit, Source(file, column, where, statistic))
+                if math.isfinite(x):  # one run alone, of a partial study, has no interval
+                    yield Value(key, scale * x, fixed(scale * x, digits), unit,
+                                Source(file, column, where, statistic))  # fmt: skip
     for (variant, depth), cell in runs.groupby(["variant", "depth"]):
         where = {"variant": variant, "depth": int(depth)}
         lr, parameters = float(cell["lr"].iloc[0]), int(cell["parameters"].iloc[0])
@@ -164,7 +165,9 @@ def from_interventions(runs: pd.DataFrame, config: dict) -> Iterator[Value]:
         host = LOOKS[variant].host
         look = Source("analysis/style.py", "LOOKS", {"variant": variant})
         yield Value(f"host.{variant}", host, LOOKS[host].label, "", look)
-        change = changes[variant] = mean_interval(100 * (errors[variant] - errors[host]))
+        if not {variant, host} <= set(errors) or (errors[variant] - errors[host]).count() < 2:
+            continue
+        change = changes[variant] = mean_interval(100 * (errors[variant] - errors[host]).dropna())
         where = {"variant": [variant, host], "depth": deep}
         for name in ("mean", "low", "high"):
             x = getattr(change, name)
@@ -347,8 +350,49 @@ def from_provenance(record: dict) -> Iterator[Value]:
     yield Value("cost.attempts", attempts, str(attempts), "", Source(file, "attempts"))
 
 
-def collect(results: Path, manifest: Path) -> list[Value]:
-    """All values of a study.
+CELL = ("train_error", "test_error", "train_loss", "lr", "parameters", "diverged", "steps", "run")
+
+
+def from_gaps(config: dict, missing: pd.DataFrame) -> Iterator[dict]:
+    """The beginnings of keys that may lack a value, each with the reason: the text prints a dash
+    for them. A key that has a value is no gap, whatever it begins with."""
+    for name in {quantity.split(".")[0] for quantity in QUANTITIES} - config["measures"].keys():
+        yield {"prefix": f"measured.{name}.", "reason": "the study does not measure it"}
+    for row in missing[missing["kind"] == "run"].itertuples():
+        reason = f"a run of {row.variant} is missing: {row.reason}"
+        cell = f"{row.variant}.{row.depth:.0f}"
+        for prefix in (*[f"{name}.{cell}" for name in CELL],
+                       f"change.{row.variant}.", f"half.{row.variant}"):  # fmt: skip
+            yield {"prefix": prefix, "reason": reason}
+        for name, look in LOOKS.items():
+            if look.host == row.variant:
+                yield {"prefix": f"change.{name}.", "reason": reason}
+                yield {"prefix": f"half.{name}", "reason": reason}
+    if config["partial"]:
+        yield {"prefix": "cost.", "reason": "the study is not finished"}
+
+
+def from_missing(missing: pd.DataFrame, wanted: int) -> Iterator[Value]:
+    """What is not there, row by row, and how much of all."""
+    file = "tables/missing.csv"
+    for kind in ("run", "measurement"):
+        n = int((missing["kind"] == kind).sum())
+        source = Source(file, "kind", {"kind": kind}, "rows")
+        yield Value(f"missing.{kind}s", n, count(n), f"{kind}s", source)
+    yield Value("missing.wanted", wanted, count(wanted), "runs", Source("config.json", "seeds"))
+    for i, row in enumerate(missing.itertuples()):
+        what = LOOKS[row.variant].label
+        if row.kind == "run":
+            what += f", depth {row.depth:.0f}, seed {row.seed:.0f}"
+        where = {"row": i}
+        yield Value(f"missing.{i}.kind", row.kind, row.kind, "", Source(file, "kind", where))
+        yield Value(f"missing.{i}.what", what, what, "", Source(file, "variant", where))
+        yield Value(f"missing.{i}.reason", row.reason, row.reason, "",
+                    Source(file, "reason", where))  # fmt: skip
+
+
+def collect(results: Path, manifest: Path) -> tuple[list[Value], list[dict]]:
+    """All values of a study, and its gaps.
 
     Raises:
         ValueError: a number is not finite, or a key is given twice.
@@ -358,6 +402,7 @@ def collect(results: Path, manifest: Path) -> list[Value]:
     runs = pd.read_csv(results / "tables/runs.csv")
     tuning = pd.read_csv(results / "tables/tuning.csv")
     quantities = pd.read_csv(results / "tables/quantities.csv")
+    missing = pd.read_csv(results / "tables/missing.csv")
     read_manifest = json.loads(manifest.read_text())
     look = Source("analysis/style.py", "LOOKS")
     values = [
@@ -375,6 +420,7 @@ def collect(results: Path, manifest: Path) -> list[Value]:
         *from_quantities(quantities, read["config"]["variants"]),
         *from_race(pd.read_csv(results / "tables/horse_race.csv")),
         *from_provenance(read["provenance"]),
+        *from_missing(missing, len(runs) + int((missing["kind"] == "run").sum())),
     ]  # fmt: skip
     keys = set()
     for value in values:
@@ -383,7 +429,7 @@ def collect(results: Path, manifest: Path) -> list[Value]:
         if value.key in keys:
             raise ValueError(f"values: '{value.key}' is given twice")
         keys.add(value.key)
-    return values
+    return values, list(from_gaps(read["config"], missing))
 
 
 def main() -> None:
@@ -391,9 +437,10 @@ def main() -> None:
     parser.add_argument("--results", type=Path, required=True)
     parser.add_argument("--manifest", type=Path, required=True)
     arguments = parser.parse_args()
-    values = [asdict(value) for value in collect(arguments.results, arguments.manifest)]
+    values, gaps = collect(arguments.results, arguments.manifest)
+    content = {"values": [asdict(value) for value in values], "gaps": gaps}
     with replacing(arguments.results / "values.json") as path:
-        path.write_text(json.dumps({"values": values}, indent=1, allow_nan=False) + "\n")
+        path.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,10 @@ def draw(runs: pd.DataFrame) -> plt.Figure:
     shallow, deep = sorted(set(runs["depth"]))
     errors = 100 * runs.pivot(index="seed", columns=["depth", "variant"], values="train_error")
     here = set(errors[deep].columns)
-    names = [name for name in ordered(here) if LOOKS[name].host in here - {name}]
+    names = [
+        name for name in ordered(here)
+        if LOOKS[name].host in here - {name} and not changes(errors[deep], name).empty
+    ]  # fmt: skip
     figure, axes = plt.subplots(figsize=(WIDTH, 0.75 + 0.19 * (len(names) + 8)))
     row, ticks, group = 0.0, {}, None
     for name in names:
@@ -24,7 +27,7 @@ def draw(runs: pd.DataFrame) -> plt.Figure:
                 textcoords="offset points", ha="right", va="center", weight="bold",
             )  # fmt: skip
             row += 1
-        change = mean_interval((errors[deep][name] - errors[deep][look.host]).dropna())
+        change = mean_interval(changes(errors[deep], name))
         closed = (errors[shallow][look.host] - errors[deep][look.host]).mean() / 2
         axes.plot([change.low, change.high], [row, row], color=look.colour, linewidth=1.1)
         axes.plot(change.mean, row, "s", markersize=4.2, color=look.colour)
@@ -50,6 +53,11 @@ def draw(runs: pd.DataFrame) -> plt.Figure:
         frameon=False, ncols=2, loc="lower right", bbox_to_anchor=(1, 0.995),
     )  # fmt: skip
     return figure
+
+
+def changes(errors: pd.DataFrame, name: str) -> pd.Series:
+    """What a network's error is above its host's, by seed."""
+    return (errors[name] - errors[LOOKS[name].host]).dropna()
 
 
 if __name__ == "__main__":

@@ -28,6 +28,10 @@ local function figure(div)
       .. 'and ":::", with a blank line before')
     alt = pandoc.Inlines{}
   end
+  if div.attributes.gap then
+    local reason = pandoc.Emph{pandoc.Str('Not shown: ' .. div.attributes.gap .. '.')}
+    return pandoc.Figure({pandoc.Plain{reason}}, {long = caption}, pandoc.Attr(div.identifier, {'gap'}))
+  end
   local image = pandoc.Image(alt, 'figures/' .. div.identifier:sub(5) .. '.svg')
   return pandoc.Figure({pandoc.Plain{image}}, {long = caption}, pandoc.Attr(div.identifier))
 end

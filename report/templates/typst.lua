@@ -65,6 +65,10 @@ end
 
 local function figure(element)
   local image = element.content[1].content[1]
+  if element.classes:includes 'gap' then
+    return pandoc.RawBlock('typst', ('#figure(kind: image, caption: [%s], [%s]) <%s>'):format(
+      typst(element.caption.long), typst(element.content), element.identifier))
+  end
   return pandoc.RawBlock('typst', ('#figure(kind: image, caption: [%s], image(%s, alt: %s)) <%s>'):format(
     typst(element.caption.long), quote('/' .. image.src), quote(pandoc.utils.stringify(image.caption)),
     element.identifier))

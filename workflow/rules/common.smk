@@ -36,10 +36,10 @@ RESULTS = f"results/{config['study']}"
 DATA = f"results/data/{config['dataset']}"
 IMAGES = config.get("image_folder")
 CELLS = [f"{variant}/depth{depth}" for variant, depth in cells(config)]
-RUNS = [f"{RESULTS}/runs/{cell}/seed{seed}" for cell in CELLS for seed in config["seeds"]]
+WANTED = [f"{RESULTS}/runs/{cell}/seed{seed}" for cell in CELLS for seed in config["seeds"]]
 RATES = config["tuning"]["lrs"]
 TRIED = RATES if len(RATES) > 1 else []  # a grid of one rate leaves nothing to try
-TUNING = [f"{RESULTS}/tuning/{cell}/lr{lr}" for cell in CELLS for lr in TRIED]
+TRIALS = [f"{RESULTS}/tuning/{cell}/lr{lr}" for cell in CELLS for lr in TRIED]
 
 PAIR = list(config["compare_depths"].values())
 EVERY = [*config["variants"], *config["interventions"]]
@@ -48,17 +48,32 @@ MEASURES = [name for name in config["measures"] if name != "seeds"]
 # Trained for networks of the tuning seed to grow from; in no table.
 SHALLOW, TUNER = config["compare_depths"]["shallow"], config["tuning"]["seed"]
 STARTS = [VARIANTS[name].get("start") for name in config["interventions"] + config["variants"]]
-PARENTS = sorted({f"{name}/depth{SHALLOW}/seed{TUNER}" for name in STARTS if name})
-TRAINED = [*RUNS, *TUNING, *[f"{RESULTS}/runs/{parent}" for parent in PARENTS]]
+PARENTS = sorted({f"{RESULTS}/runs/{name}/depth{SHALLOW}/seed{TUNER}" for name in STARTS if name})
+
+
+def finished(folders, last):
+    """All of them; of a partial study only those that have the last of their files."""
+    return [folder for folder in folders if not config["partial"] or Path(folder, last).exists()]
+
+
+RUNS = finished(WANTED, "metrics.json")
+TUNING = finished(TRIALS, "metrics.json")
+PARENTS = finished(PARENTS, "metrics.json")
+MEASURABLE = [f"{RESULTS}/measures/{name}" for name in EVERY]
+MEASURED = finished(MEASURABLE, "quantities.csv")
+if not RUNS or not MEASURED:
+    raise WorkflowError("partial: nothing to report yet; no network is trained and measured")
 
 # The jobs that the paper accounts for, by the paths of their logs and benchmarks.
 JOBS = [
     *[f"tune/{cell}" for cell in CELLS],
     *[f"train/{cell}/seed{seed}" for cell in CELLS for seed in config["seeds"]],
-    *[f"train/{parent}" for parent in PARENTS],
+    *[parent.replace(f"{RESULTS}/runs", "train") for parent in PARENTS],
     *[f"measure/{variant}" for variant in EVERY],
     "collect",
 ]
+BENCHMARKS = [f"{RESULTS}/benchmarks/{job}.tsv" for job in JOBS]
+TRAINED = [*RUNS, *TUNING, *PARENTS]
 
 ENVIRONMENT = f"{workflow.basedir}/environment.yml"
 
@@ -80,6 +95,7 @@ CODE = import_closure(
         "analysis.measure",
         "analysis.join",
         "analysis.errata",
+        "analysis.missing",
         "analysis.horse_race",
         *[f"analysis.measures.{name}" for name in MEASURES],
         "analysis.provenance",

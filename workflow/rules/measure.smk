@@ -88,8 +88,8 @@ rule measure:
 rule join:
     input:
         parts=expand(
-            f"{RESULTS}/measures/{{variant}}/{{table}}.csv",
-            variant=EVERY,
+            "{folder}/{table}.csv",
+            folder=MEASURED,
             table=[*MEASURES, "quantities"],
         ),
         code=CODE["analysis.join"],
@@ -102,7 +102,7 @@ rule join:
     conda:
         ENVIRONMENT
     params:
-        folders=expand(f"{RESULTS}/measures/{{variant}}", variant=EVERY),
+        folders=MEASURED,
         tables=lambda wildcards, output: str(Path(output[0]).parent),
     shell:
         "python -m analysis.join --parts {params.folders} --out {params.tables} 2> {log}"
@@ -152,6 +152,33 @@ rule errata:
         "python -m analysis.errata --out {output} 2> {log}"
 
 
+rule missing:
+    input:
+        tables=[rules.collect.output, rules.join.output],
+        code=CODE["analysis.missing"],
+    output:
+        f"{RESULTS}/tables/missing.csv",
+    log:
+        f"{RESULTS}/logs/missing.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/missing.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        runs=[run for run in WANTED if run not in RUNS],
+        measures=[folder for folder in MEASURABLE if folder not in MEASURED],
+        logs=f"{RESULTS}/logs",
+    shell:
+        """
+        python -m analysis.missing \
+            --runs {params.runs} \
+            --measures {params.measures} \
+            --logs {params.logs} \
+            --out {output} \
+            2>{log}
+        """
+
+
 rule provenance:
     input:
         config=f"{RESULTS}/config.json",
@@ -168,7 +195,7 @@ rule provenance:
         ENVIRONMENT
     params:
         runs=TRAINED,
-        benchmarks=[f"{RESULTS}/benchmarks/{job}.tsv" for job in JOBS],
+        benchmarks=[path for path in BENCHMARKS if not config["partial"] or Path(path).exists()],
     shell:
         """
         python -m analysis.provenance \

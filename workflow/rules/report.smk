@@ -51,6 +51,7 @@ rule claims:
         config=f"{RESULTS}/config.json",
         runs=f"{RESULTS}/tables/runs.csv",
         quantities=f"{RESULTS}/tables/quantities.csv",
+        missing=rules.missing.output,
         code=CODE["report.claims"],
     output:
         f"{RESULTS}/claims.json",
@@ -73,6 +74,7 @@ rule values:
             rules.join.output,
             rules.horse_race.output,
             rules.errata.output,
+            rules.missing.output,
         ],
         claims=f"{RESULTS}/claims.json",
         config=f"{RESULTS}/config.json",
