@@ -353,11 +353,11 @@ def inline_figure(path: Path, alt: str) -> str:
     return re.sub(r"<svg[^>]*>", lambda _: root, svg, count=1)
 
 
-def behind(name: str, results: Path) -> str:
+def behind(name: str, results: Path, study: str) -> str:
     """What is behind a figure, all of it in the page: data, script and the command to remake it."""
     data = base64.b64encode((results / f"figures/{name}.csv.gz").read_bytes()).decode("ascii")
     script = (FIGURES / f"{name}.py").read_text(encoding="utf-8")
-    target = f"{results.parent.name}/{results.name}/figures/{name}.svg"
+    target = f"results/{study}/figures/{name}.svg"
     return (
         '<details class="behind"><summary>Data and script</summary>'
         f'<p><a href="data:application/gzip;base64,{data}" download="{name}.csv.gz">'
@@ -398,9 +398,10 @@ def page(tree: str, results: Path) -> str:
         lambda match: inline_figure(results / match[1], html.unescape(match[2])),
         text,
     )
+    study = read_json(results / "config.json")["study"]
     text = re.sub(
         r'(<figure id="fig:(\w+)">.*?)</figure>',
-        lambda match: f"{match[1]}{behind(match[2], results)}</figure>",
+        lambda match: f"{match[1]}{behind(match[2], results, study)}</figure>",
         text,
         flags=re.S,
     )

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from pypdf import PdfReader
 from pypdf.generic import Destination
@@ -224,3 +225,108 @@ def test_the_page_reads_without_javascript(visit) -> None:
     tab = visit(javascript=False)
     assert tab.locator("main p").first.is_visible()
     assert tab.locator("math").first.is_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(visit, scheme: str) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    found = axe.Axe().run(visit(color_scheme=scheme)).response["violations"]
+    serious = {
+        violation["id"]: [node["html"][:200] for node in violation["nodes"][:3]]
+        for violation in found
+        if violation["impact"] in ("serious", "critical")
+    }
+    assert serious == {}
+
+
+def marked(tab) -> list[str]:
+    return tab.locator("nav a[aria-current]").evaluate_all("all => all.map(a => a.hash)")
+
+
+def test_the_contents_follow_the_reader(visit) -> None:
+    tab = visit()
+    assert len(marked(tab)) == 1
+    for section in ("sec:identity", "sec:errata"):
+        tab.evaluate(f"document.getElementById('{section}').scrollIntoView()")
+        tab.wait_for_function(
+            f"document.querySelector('nav a[aria-current]')?.hash === '#{section}'", timeout=3000
+        )
+        assert marked(tab) == [f"#{section}"]
+        entry, nav = tab.locator("nav a[aria-current]").bounding_box(), tab.locator("nav")
+        box = nav.bounding_box()
+        assert box["y"] <= entry["y"] <= box["y"] + box["height"]
+
+
+# What is pointed at, and what its card then says.
+CARDS = [
+    ("main a.verdict", "Predicted"),
+    ("main p a.reference[href='#fig:forest']", "What helps deep networks to fit"),
+    ("main p a.reference[href='#sec:errata']", "Errata to the diary"),
+    ("main p a[href='#ref-he2016deep']", "Deep Residual Learning"),
+    ("main p .value[data-key^='train_error.plain_bn']", "mean over seeds of train_error"),
+]
+
+
+@pytest.mark.parametrize(("selector", "says"), CARDS)
+def test_a_card_shows_what_is_pointed_at(visit, selector: str, says: str) -> None:
+    tab = visit()
+    element, card = tab.locator(selector).first, tab.locator("#card")
+    assert card.is_hidden()
+    element.hover()
+    card.wait_for(state="visible", timeout=2000)
+    assert says in card.inner_text()
+    assert element.get_attribute("aria-describedby") == "card"
+    box = card.bounding_box()
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= 1400
+    tab.keyboard.press("Escape")
+    assert card.is_hidden()
+    assert element.get_attribute("aria-describedby") is None
+
+
+def test_cards_come_by_keyboard_and_by_tap(visit) -> None:
+    tab = visit(width=400)
+    card = tab.locator("#card")
+    tab.keyboard.press("Tab")
+    assert tab.evaluate("document.activeElement.className") == "skip"
+    for _ in range(400):
+        tab.keyboard.press("Tab")
+        if tab.evaluate("document.activeElement.classList.contains('verdict')"):
+            break
+    assert card.is_visible()
+    assert "Verdict" in card.inner_text()
+    tab.keyboard.press("Tab")
+    tab.keyboard.press("Escape")
+    assert card.is_hidden()
+    tab.locator("main p .value").first.click()
+    assert card.is_visible()
+    assert tab.evaluate("document.scrollingElement.scrollWidth") <= 400
+    tab.locator("h1").click()
+    assert card.is_hidden()
+
+
+def test_the_data_behind_a_figure_are_one_click_away(visit, quick_study: Path) -> None:
+    tab = visit()
+    assert tab.locator("figure .behind").count() == tab.locator("figure").count()
+    figure = tab.locator("figure[id='fig:forest']")
+    figure.locator("summary").click()
+    with tab.expect_download() as waiting:
+        figure.locator("a[download]").click()
+    data = pd.read_csv(waiting.value.path(), compression="gzip")
+    runs = pd.read_csv(quick_study / "tables/runs.csv")
+    drawn = runs[runs["depth"].isin([8, 14])].reset_index(drop=True)
+    pd.testing.assert_frame_equal(data, drawn)
+
+
+def test_without_javascript_numbers_still_tell_their_source(visit) -> None:
+    tab = visit(javascript=False)
+    assert "tables/runs.csv" in tab.locator("[data-key='runs.n']").first.get_attribute("title")
+    assert tab.locator("#card").count() == 0
+    assert tab.locator("figure .behind a[download]").first.get_attribute("href").startswith("data:")
+
+
+def test_print_leaves_out_what_paper_cannot_do(visit) -> None:
+    tab = visit()
+    tab.emulate_media(media="print")
+    for selector in ("nav", ".behind", ".skip"):
+        assert tab.locator(selector).first.is_hidden()

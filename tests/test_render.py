@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 import re
 import shutil
@@ -87,6 +89,8 @@ A line that rises to << v("error.mean") >>.
 Hostile words: << v("hostile") >>.
 """
 
+DATA = b"depth,error\n20,0.1\n"
+SCRIPT = "print('<b>drawn</b>')\n"
 HOSTILE = (
     """<script>alert(1)</script> #eval("1") $x$ 'q' *a* [x](y) `c` @he2016deep """
     """\\n << v >> &amp; _u_ ~~s~~ ^t^ ... --- {#id} // /* <b> \\[z\\]"""
@@ -111,6 +115,12 @@ VALUES = [
 ]
 
 
+GAPS = [
+    {"prefix": "error.lost.", "reason": "a run is missing: <out of memory>"},
+    {"prefix": "measured.flow.", "reason": "the study does not measure it"},
+]
+
+
 def write_paper(folder: Path) -> Path:
     """Writes the good paper: folder/sections and folder/study."""
     sections, study = folder / "sections", folder / "study"
@@ -120,7 +130,7 @@ def write_paper(folder: Path) -> Path:
     (sections / "results.md").write_text(RESULTS, encoding="utf-8")
     claims = [{"id": "deeper", "verdict": "supported"}]
     for name, content in {
-        "values": {"values": VALUES},
+        "values": {"values": VALUES, "gaps": GAPS},
         "claims": {"claims": claims},
         "config": {"study": "tiny"},
     }.items():
@@ -131,10 +141,14 @@ def write_paper(folder: Path) -> Path:
         axes.set_title("ink")
         figure.savefig(study / "figures" / "error.svg", metadata={"Date": None})
         plt.close(figure)
+    (study / "figures/error.csv.gz").write_bytes(gzip.compress(DATA, mtime=0))
+    (folder / "scripts").mkdir()
+    (folder / "scripts/error.py").write_text(SCRIPT, encoding="utf-8")
     return folder
 
 
 def render_paper(folder: Path) -> Path:
+    render.FIGURES = folder / "scripts"
     render.render(folder / "study", folder / "sections")
     return folder / "study" / "report"
 
@@ -151,10 +165,10 @@ class Text(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.attributes.setdefault(tag, []).append(dict(attrs))
-        self.hidden += tag in ("style", "annotation")
+        self.hidden += tag in ("style", "annotation", "script")
 
     def handle_endtag(self, tag: str) -> None:
-        self.hidden -= tag in ("style", "annotation")
+        self.hidden -= tag in ("style", "annotation", "script")
 
     def handle_data(self, data: str) -> None:
         if not self.hidden:
@@ -213,7 +227,7 @@ def test_hostile_values_are_literal(page: Text, pdf_words: str) -> None:
     assert f"Hostile words: {HOSTILE}." in page.words
     squeezed = re.sub(r"\s", "", HOSTILE)
     assert squeezed in re.sub(r"\s", "", pdf_words)
-    assert "script" not in page.attributes
+    assert len(page.attributes["script"]) == 1  # the page's own
 
 
 def test_hostile_values_are_literal_in_cells_captions_and_titles(tmp_path: Path) -> None:
@@ -233,7 +247,7 @@ def test_a_value_tells_its_source(page: Text) -> None:
     spans = [span for span in page.attributes["span"] if span.get("class") == "value"]
     error = next(span for span in spans if span["data-key"] == "error.mean")
     assert error["title"] == (
-        "tables/runs.csv, variant = plain_bn, depth = 56: mean over seeds of train_error"
+        "tables/runs.csv; variant = plain_bn; depth = 56: mean over seeds of train_error"
     )
     # In the text, the title, the abstract, the caption of the figure, that of the table, the cells.
     assert [span["data-key"] for span in spans].count("error.mean") == 1 + 90
@@ -285,8 +299,49 @@ def test_formulas_are_mathml(page: Text) -> None:
 def test_the_page_asks_for_nothing(page: Text) -> None:
     for tag, elements in page.attributes.items():
         for attributes in elements:
-            assert tag not in ("script", "link", "img", "iframe", "object")
+            assert tag not in ("link", "img", "iframe", "object")
             assert not (attributes.get("src") or "").startswith("http")
+
+
+def test_behind_a_figure_are_its_data_script_and_command(page: Text) -> None:
+    (link,) = [link for link in page.attributes["a"] if "download" in link]
+    assert link["download"] == "error.csv.gz"
+    encoded = link["href"].removeprefix("data:application/gzip;base64,")
+    assert gzip.decompress(base64.b64decode(encoded)) == DATA
+    assert SCRIPT.strip() in page.words
+    assert "snakemake --cores 1 --force results/tiny/figures/error.svg" in page.words
+
+
+def test_a_gap_is_marked_with_its_reason_and_a_misspelt_key_is_none(tmp_path: Path) -> None:
+    folder = write_paper(tmp_path)
+    lost = 'It was << v("error.lost.mean") >>%, see @fig:flow.'
+    figure = "::: {#fig:flow}\n**Flow.**\n\n::: alt\nLines.\n:::\n:::"
+    edit(folder / "sections/results.md", "Hostile words:", f"{lost}\n\n{figure}\n\nHostile words:")
+    report = render_paper(folder)
+    page = Text((report / "index.html").read_text(encoding="utf-8"))
+    (span,) = [s for s in page.attributes["span"] if s.get("data-key") == "error.lost.mean"]
+    assert "a run is missing: <out of memory>" in span["title"]
+    words = " ".join(sheet.extract_text() for sheet in PdfReader(report / "report.pdf").pages)
+    for text in (page.words, " ".join(words.split())):
+        assert "It was –%, see Figure 2." in text
+        assert "Not shown: the study does not measure it." in text
+    edit(folder / "sections/results.md", "error.lost.mean", "error.lots.mean")
+    with pytest.raises(RenderError, match=r"no value has the key 'error\.lots\.mean'"):
+        render_paper(folder)
+
+
+def test_the_table_of_numbers_lists_what_was_printed_by_place(tmp_path: Path) -> None:
+    folder = write_paper(tmp_path)
+    rows = (
+        '<% call table("values", "All.") %><% for place, all in printed().items() %><tr>'
+        "<td><< place >></td><td><% for what, key in all %><< what >>: << v(key) >>; <% endfor %>"
+        "</td></tr><% endfor %><% endcall %>"
+    )
+    edit(folder / "sections/paper.md", "The end.", rows)
+    page = Text((render_paper(folder) / "index.html").read_text(encoding="utf-8"))
+    place = "tables/runs.csv; variant = plain_bn; depth = 56"
+    what = "mean over seeds of train_error"
+    assert f"{place} {what}: 5; {what}: 51.3;" in page.words  # once each, in the order of the text
 
 
 def test_the_long_table_breaks_and_repeats_its_header(reader: PdfReader) -> None:

@@ -1,5 +1,8 @@
 # Input: tables. Output: figures, verdicts, the numbers that the text may print, and the paper.
 
+report: "../report/workflow.rst"
+
+
 # Each figure draws one table: some of its variants, at some of the depths.
 FIGURES = {
     "error_by_depth": ("runs", config["variants"], config["depths"]),
@@ -23,7 +26,12 @@ rule figure:
         table=lambda wildcards: f"{RESULTS}/tables/{FIGURES[wildcards.figure][0]}.csv",
         code=lambda wildcards: CODE[f"analysis.figures.{wildcards.figure}"],
     output:
-        picture=f"{RESULTS}/figures/{{figure}}.svg",
+        picture=report(
+            f"{RESULTS}/figures/{{figure}}.svg",
+            caption="../report/figure.rst",
+            category="Figures",
+            labels={"figure": "{figure}"},
+        ),
         data=f"{RESULTS}/figures/{{figure}}.csv.gz",
     log:
         f"{RESULTS}/logs/figure/{{figure}}.log",
@@ -114,8 +122,18 @@ rule render:
         references="report/references.bib",
         code=CODE["report.render"],
     output:
-        html=f"{RESULTS}/report/index.html",
-        pdf=f"{RESULTS}/report/report.pdf",
+        html=report(
+            f"{RESULTS}/report/index.html",
+            caption="../report/paper.rst",
+            category="Paper",
+            labels={"format": "HTML"},
+        ),
+        pdf=report(
+            f"{RESULTS}/report/report.pdf",
+            caption="../report/paper.rst",
+            category="Paper",
+            labels={"format": "PDF"},
+        ),
     log:
         f"{RESULTS}/logs/render.log",
     benchmark:

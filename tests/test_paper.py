@@ -1,0 +1,197 @@
+"""The paper follows its data: words follow verdicts, numbers follow tables, gaps are told, and two
+papers are compared."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from conftest import QUICK, ROOT, snakemake
+
+from report import compare, render
+from report.claims import read_claims
+
+SECTIONS = ROOT / "report/sections"
+VERDICTS = ("supported", "contradicted", "inconclusive", "not tested")
+
+
+@pytest.fixture
+def study(quick_study: Path, tmp_path: Path) -> Path:
+    """A copy of what the paper of the quick study is made from."""
+    folder = tmp_path / "results/quick"
+    for part in ("tables", "figures", "report"):
+        shutil.copytree(quick_study / part, folder / part)
+    for part in ("config", "claims", "values", "provenance"):
+        shutil.copy2(quick_study / f"{part}.json", folder)
+    return folder
+
+
+def remake(study: Path, manifest: Path) -> None:
+    """Claims, values and documents anew from a study's tables."""
+    for module, *arguments in [
+        ("report.claims", "--claims", str(ROOT / "report/claims.yaml")),
+        ("report.values", "--manifest", str(manifest)),
+        ("report.render",),
+    ]:
+        command = [sys.executable, "-m", module, "--results", str(study), *arguments]
+        subprocess.run(command, cwd=ROOT, check=True)
+
+
+def rewrite(path: Path, change: Callable[[dict], None]) -> None:
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize("claim", [claim.id for claim in read_claims(ROOT / "report/claims.yaml")])
+def test_each_verdict_has_its_own_words(study: Path, claim: str) -> None:
+    texts = {}
+    for verdict in VERDICTS:
+
+        def judge(content: dict, verdict: str = verdict) -> None:
+            (judged,) = [entry for entry in content["claims"] if entry["id"] == claim]
+            judged["verdict"] = verdict
+
+        rewrite(study / "claims.json", judge)
+        texts[verdict] = render.markdown(study, SECTIONS)
+    assert len(set(texts.values())) == len(VERDICTS)
+    row = f'<span id="claim-{claim}">'
+    for verdict, text in texts.items():
+        (line,) = [line for line in text.splitlines() if row in line]
+        assert f"<td>{verdict}</td></tr>" in line
+
+
+def test_one_perturbed_value_changes_what_hangs_on_it_and_nothing_else(
+    quick_study: Path, quick_project: Path, study: Path
+) -> None:
+    path = study / "tables/runs.csv"
+    runs = pd.read_csv(path)
+    here = (runs["variant"] == "plain_looks_linear") & (runs["depth"] == 14) & (runs["seed"] == 0)
+    assert here.sum() == 1
+    runs.loc[here, "train_error"] += 0.1
+    runs.to_csv(path, index=False)
+    remake(study, quick_project / "results/data/mnist1d.json")
+
+    old, new = (
+        {value["key"]: value["value"] for value in json.loads(file.read_text())["values"]}
+        for file in (quick_study / "values.json", study / "values.json")
+    )
+    changed = {key for key in old if old[key] != new[key]}
+    assert old.keys() == new.keys()
+    mine = (
+        "train_error.plain_looks_linear.14.", "run.plain_looks_linear.14.0.train_error",
+        "change.plain_looks_linear.", "claim.shattered_cured.", "claims.", "interventions.",
+    )  # fmt: skip
+    adjusted = {key for key in changed if key.endswith(".p_adjusted")}  # Holm's family
+    assert {key for key in changed - adjusted if not key.startswith(mine)} == set()
+    assert new["claim.shattered_cured.effect"] == pytest.approx(
+        old["claim.shattered_cured.effect"] + 5
+    )
+    assert new["train_error.plain_looks_linear.14.mean"] == pytest.approx(
+        old["train_error.plain_looks_linear.14.mean"] + 5
+    )
+    sentences = [
+        list(compare.sentences((folder / "report/index.html").read_text()))
+        for folder in (quick_study, study)
+    ]
+    changes = list(compare.changed_sentences(*sentences))
+    keys = {part[0] for change in changes for part in change.new.parts if not isinstance(part, str)}
+    assert "change.plain_looks_linear.mean" in keys
+    flips = [change for change in changes if change.old is None or change.new is None]
+    before, after = (
+        json.loads((folder / "claims.json").read_text())["claims"]
+        for folder in (quick_study, study)
+    )
+    flipped = {a["id"] for a, b in zip(before, after, strict=True) if a["verdict"] != b["verdict"]}
+    assert flipped <= {"shattered_cured"}
+    assert bool(flips) == bool(flipped)
+
+
+def test_two_reports_are_compared_in_their_sentences(quick_study: Path, study: Path) -> None:
+    def lower(content: dict) -> None:
+        (value,) = [v for v in content["values"] if v["key"] == "claim.plain_bn_degrades.effect"]
+        value["text"] = "123.4"
+
+    def flip(content: dict) -> None:
+        content["claims"][0]["verdict"] = "contradicted"
+        content["claims"][0]["statement"] = "Statement <b>"
+
+    def move(content: dict) -> None:
+        content["config"]["width"] = 99
+        content["packages"]["torch"] = "1.0"
+        content["code"]["models/train.py"] = "0" * 64
+
+    rewrite(study / "values.json", lower)
+    rewrite(study / "claims.json", flip)
+    rewrite(study / "provenance.json", move)
+    figure = study / "figures/forest.svg"
+    figure.write_text(figure.read_text().replace("#d9641e", "#000001"))
+    render.render(study, SECTIONS)
+    page = compare.compare(quick_study, study)
+    old = json.loads((quick_study / "values.json").read_text())["values"]
+    (was,) = [v["text"] for v in old if v["key"] == "claim.plain_bn_degrades.effect"]
+    assert f"<del>{was}</del> <ins>123.4</ins> percentage points" in page
+    assert "Statement &lt;b&gt;</td>" in page
+    assert "<td>width</td><td>8</td><td>99</td>" in page
+    assert "<td>models/train.py</td>" in page
+    assert "<td>torch</td><td>2.13.0" in page
+    assert page.count("<img ") == 2
+    assert 'alt="new forest.svg"' in page
+
+    same = compare.compare(quick_study, quick_study)
+    assert "Every sentence says the same." in same
+    assert "No verdict differs." in same
+    assert "No figure differs." in same
+
+
+def test_compare_asks_for_finished_reports(quick_study: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "report.compare", str(quick_study), str(tmp_path)],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"error: no report in {tmp_path}: {tmp_path / 'report/index.html'} is missing\n"
+    )
+
+
+def test_an_unfinished_study_reports_its_gaps(quick_project: Path, tmp_path: Path) -> None:
+    project = shutil.copytree(quick_project, tmp_path / "project", symlinks=True)
+    results = project / "results/quick"
+    lost = "residual_bn_orthogonal/depth14/seed1"
+    shutil.rmtree(results / "runs" / lost)
+    (results / f"logs/train/{lost}.log").write_text("step 3\nerror: no space left on device\n")
+    shutil.rmtree(results / "measures/plain_looks_linear")
+    done = snakemake(project, *QUICK, "--config", "partial=true")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert not (results / "runs" / lost).exists()
+    missing = pd.read_csv(results / "tables/missing.csv")
+    assert missing["kind"].tolist() == ["run", "measurement"]
+    assert missing["reason"][0] == "error: no space left on device"
+    claims = {c["id"]: c for c in json.loads((results / "claims.json").read_text())["claims"]}
+    assert claims["identity_necessary"]["verdict"] == "not tested"
+    assert claims["identity_necessary"]["not_tested"].startswith("1 of the seeds")
+    assert claims["plain_bn_degrades"]["n"] == 2
+    page = (results / "report/index.html").read_text()
+    assert "What is missing" in page
+    assert "no space left on device" in page
+    whole = (quick_project / "results/quick/report/index.html").read_text()
+    assert "What is missing" not in whole
+
+
+def test_a_measure_that_is_left_out_is_a_marked_gap(study: Path, quick_project: Path) -> None:
+    for path in study.glob("figures/hessian.*"):
+        path.unlink()
+    path = study / "tables/quantities.csv"
+    table = pd.read_csv(path)
+    table[~table["quantity"].str.startswith("hessian.")].to_csv(path, index=False)
+    rewrite(study / "config.json", lambda config: config["measures"].pop("hessian"))
+    remake(study, quick_project / "results/data/mnist1d.json")
+    page = (study / "report/index.html").read_text()
+    assert "Not shown: the study does not measure it." in page
+    claims = {c["id"]: c for c in json.loads((study / "claims.json").read_text())["claims"]}
+    assert claims["singular"]["verdict"] == "not tested"
