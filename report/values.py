@@ -268,6 +268,8 @@ def from_quantities(quantities: pd.DataFrame, compared: list[str]) -> Iterator[V
     the measured seeds, or a dash where a network has none (a gradient of zero has no direction)."""
     file, columns = "tables/quantities.csv", ["quantity", "variant", "depth", "checkpoint"]
     cells = dict(list(quantities.groupby(columns)["value"]))
+    n = quantities["seed"].nunique()
+    yield Value("quantities.seeds", n, count(n), "seeds", Source(file, "seed", {}, "distinct"))
     names, depths = (sorted(set(quantities[column])) for column in ("quantity", "depth"))
     for key in itertools.product(names, compared, depths, ["init", "end"]):
         name = ".".join(str(part) for part in ("measured", *key))

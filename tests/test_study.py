@@ -89,7 +89,7 @@ def test_the_default_study_is_accepted() -> None:
             "config: measures.ntk.'example' is not known; did you mean exam",
         ),
         ("measures.ntk.examples", 0, "config: measures.ntk.examples: 0 is less than the minimum"),
-        ("measures.seeds", [0, 9], "config: measures.seeds: 9 is not among seeds"),
+        ("measures.seeds", [0, 1], "config: measures.seeds: [0, 1] is not of type 'integer'"),
         ("measures.ics.at.variants", ["begin"], "config: measures.ics.at.variants.0: 'begin' does"),
         ("measures.netk", {}, "config: measures.'netk' is not known; did you mean ntk?"),
         ("study", "../up", "config: study: '../up' does not match"),

@@ -90,9 +90,6 @@ def check(config: dict, variants: Iterable[str]) -> None:
             f"config: compare_depths: shallow ({pair['shallow']}) must be less than deep "
             f"({pair['deep']})"
         )
-    for seed in config["measures"]["seeds"]:
-        if seed not in config["seeds"]:
-            raise StudyError(f"config: measures.seeds: {seed} is not among seeds {config['seeds']}")
     if config["tuning"]["seed"] in config["seeds"]:
         raise StudyError(
             f"config: tuning.seed: {config['tuning']['seed']} is among seeds {config['seeds']}; "
@@ -154,13 +151,18 @@ def measures(config: dict, variant: str) -> dict[str, dict]:
     }
 
 
+def measured_seeds(config: dict) -> list[int]:
+    """The seeds whose networks are measured: the first few of the study's."""
+    return config["seeds"][: config["measures"]["seeds"]]
+
+
 def checkpoints(config: dict, variant: str, depth: int, seed: int) -> list[str]:
     """The moments whose weights a run keeps: the ends, and those at which it is measured.
 
     Covariate shift looks at the weights after one more step too.
     """
     steps = set()
-    if depth in config["compare_depths"].values() and seed in config["measures"]["seeds"]:
+    if depth in config["compare_depths"].values() and seed in measured_seeds(config):
         for name, settings in measures(config, variant).items():
             done = [0 if at == "init" else int(at[4:]) for at in settings["at"] if at != "end"]
             steps |= {step + (name == "ics") for step in done} | set(done)

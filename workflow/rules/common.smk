@@ -17,6 +17,7 @@ from workflow.study import (
     check,
     checkpoints,
     import_closure,
+    measured_seeds,
     measures,
     read_variants,
     run_spec,
@@ -126,7 +127,7 @@ def measured(wildcards):
     return [
         f"{RESULTS}/runs/{wildcards.variant}/depth{depth}/seed{seed}"
         for depth in PAIR
-        for seed in config["measures"]["seeds"]
+        for seed in measured_seeds(config)
     ]
 
 

@@ -1,5 +1,6 @@
 # Input: tables. Output: figures, verdicts, the numbers that the text may print, and the paper.
 
+
 report: "../report/workflow.rst"
 
 
