@@ -123,11 +123,11 @@ class Values:
         """The value as printed, in the span that the check of numbers accepts."""
         entry = self.entry(key)
         self.printed[key] = None
-        title = literal(describe(entry["source"]))
-        return (
-            f'<span class="value" data-key="{literal(key)}" title="{title}">'
-            f"{literal(entry['text'])}</span>"
-        )
+        return f'<span class="value" data-key="{key}">{literal(entry["text"])}</span>'
+
+    def title(self, key: str) -> str:
+        """Where a value is from, as an attribute of its span."""
+        return html.escape(describe(self.entry(key)["source"]))
 
     def numbers(self) -> dict[str, list[tuple[str, str]]]:
         """The numbers printed so far, but for single runs, whose table names them: by file and
@@ -147,6 +147,11 @@ class Values:
     def constant(text: str) -> str:
         """Text whose digits are names and not results."""
         return f'<span class="constant">{literal(text)}</span>'
+
+
+def read_values(results: Path) -> Values:
+    content = read_json(results / "values.json")
+    return Values(content["values"], content["gaps"])
 
 
 # Sections to Markdown ----------------------------------------------------------------------------
@@ -186,8 +191,7 @@ class KeepLineEnds(jinja2.ext.Extension):
 
 def environment(results: Path, sections: Path) -> jinja2.Environment:
     """Jinja as the sections use it; raises RenderError when an input of the study is missing."""
-    content = read_json(results / "values.json")
-    values = Values(content["values"], content["gaps"])
+    values = read_values(results)
     claims = read_json(results / "claims.json")["claims"]
     by_id = {claim["id"]: claim for claim in claims}
 
@@ -212,6 +216,7 @@ def environment(results: Path, sections: Path) -> jinja2.Environment:
         autoescape=False,
         extensions=[KeepLineEnds],
     )
+    result.filters["literal"] = literal
     result.globals.update(
         v=values.span,
         value=values.raw,
@@ -396,6 +401,12 @@ def page(tree: str, results: Path) -> str:
     text = re.sub(
         r'<img src="([^"]+)" alt="([^"]*)" />',
         lambda match: inline_figure(results / match[1], html.unescape(match[2])),
+        text,
+    )
+    values = read_values(results)
+    text = re.sub(
+        r'(<span class="value" data-key="([^"]+)")',
+        lambda match: f'{match[1]} title="{values.title(html.unescape(match[2]))}"',
         text,
     )
     study = read_json(results / "config.json")["study"]

@@ -2,6 +2,7 @@
 papers are compared."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,8 @@ from conftest import QUICK, ROOT, snakemake
 from report import compare, render
 from report.claims import read_claims
 
+CLAIMS = [claim.id for claim in read_claims(ROOT / "report/claims.yaml")]
+LINK = r"""\[[a-z ]+\]\(#claim-\w+\)\{[^}]*\}|<a href="#claim-.*?</a>"""
 SECTIONS = ROOT / "report/sections"
 VERDICTS = ("supported", "contradicted", "inconclusive", "not tested")
 
@@ -47,22 +50,42 @@ def rewrite(path: Path, change: Callable[[dict], None]) -> None:
     path.write_text(json.dumps(content))
 
 
-@pytest.mark.parametrize("claim", [claim.id for claim in read_claims(ROOT / "report/claims.yaml")])
-def test_each_verdict_has_its_own_words(study: Path, claim: str) -> None:
-    texts = {}
+def written(study: Path, verdict: Callable[[str], str]) -> str:
+    """The text of the paper if each claim had the verdict that `verdict` gives its identifier."""
+
+    def judge(content: dict) -> None:
+        for claim in content["claims"]:
+            claim["verdict"] = verdict(claim["id"])
+
+    rewrite(study / "claims.json", judge)
+    return render.markdown(study, SECTIONS)
+
+
+def test_every_verdict_is_printed_in_its_row(study: Path) -> None:
     for verdict in VERDICTS:
+        lines = written(study, lambda _, verdict=verdict: verdict).splitlines()
+        rows = [line for line in lines if '<span id="claim-' in line]
+        assert len(rows) == len(CLAIMS)
+        assert all(f"<td>{verdict}</td></tr>" in row for row in rows)
 
-        def judge(content: dict, verdict: str = verdict) -> None:
-            (judged,) = [entry for entry in content["claims"] if entry["id"] == claim]
-            judged["verdict"] = verdict
 
-        rewrite(study / "claims.json", judge)
-        texts[verdict] = render.markdown(study, SECTIONS)
-    assert len(set(texts.values())) == len(VERDICTS)
-    row = f'<span id="claim-{claim}">'
-    for verdict, text in texts.items():
-        (line,) = [line for line in text.splitlines() if row in line]
-        assert f"<td>{verdict}</td></tr>" in line
+def test_each_verdict_has_its_own_words_and_touches_no_others(study: Path) -> None:
+    """Beside its row and its links, a claim that flips rewrites the sentences that hang on it."""
+    as_predicted = written(study, lambda _: "supported").splitlines()
+    silent = set()
+    for claim in CLAIMS:
+        lines = written(
+            study, lambda name, claim=claim: "contradicted" if name == claim else "supported"
+        ).splitlines()
+        assert len(lines) == len(as_predicted)
+        changed = [(a, b) for a, b in zip(as_predicted, lines, strict=True) if a != b]
+        plain = [tuple(re.sub(LINK, "", line) for line in pair) for pair in changed]
+        rows = [after for _, after in plain if f'id="claim-{claim}"' in after]
+        assert len(rows) == 1
+        if not [before for before, after in plain if before != after and after not in rows]:
+            silent.add(claim)
+        assert f"#claim-{claim}" in "".join(lines)  # somewhere the text points at it
+    assert silent == set()
 
 
 def test_one_perturbed_value_changes_what_hangs_on_it_and_nothing_else(
@@ -99,7 +122,12 @@ def test_one_perturbed_value_changes_what_hangs_on_it_and_nothing_else(
         for folder in (quick_study, study)
     ]
     changes = list(compare.changed_sentences(*sentences))
-    keys = {part[0] for change in changes for part in change.new.parts if not isinstance(part, str)}
+    keys = {
+        part[0]
+        for change in changes
+        for part in (change.new or change.old).parts
+        if not isinstance(part, str)
+    }
     assert "change.plain_looks_linear.mean" in keys
     flips = [change for change in changes if change.old is None or change.new is None]
     before, after = (
@@ -136,7 +164,7 @@ def test_two_reports_are_compared_in_their_sentences(quick_study: Path, study: P
     (was,) = [v["text"] for v in old if v["key"] == "claim.plain_bn_degrades.effect"]
     assert f"<del>{was}</del> <ins>123.4</ins> percentage points" in page
     assert "Statement &lt;b&gt;</td>" in page
-    assert "<td>width</td><td>8</td><td>99</td>" in page
+    assert "<td>width</td><td>4</td><td>99</td>" in page
     assert "<td>models/train.py</td>" in page
     assert "<td>torch</td><td>2.13.0" in page
     assert page.count("<img ") == 2
@@ -166,7 +194,7 @@ def test_an_unfinished_study_reports_its_gaps(quick_project: Path, tmp_path: Pat
     shutil.rmtree(results / "runs" / lost)
     (results / f"logs/train/{lost}.log").write_text("step 3\nerror: no space left on device\n")
     shutil.rmtree(results / "measures/plain_looks_linear")
-    done = snakemake(project, *QUICK, "--config", "partial=true")
+    done = snakemake(project, *QUICK, "--config", "partial=True")
     assert done.returncode == 0, done.stderr[-3000:]
     assert not (results / "runs" / lost).exists()
     missing = pd.read_csv(results / "tables/missing.csv")

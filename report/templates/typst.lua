@@ -78,17 +78,39 @@ end
 
 local ALIGNMENT = {AlignLeft = 'left', AlignRight = 'right', AlignCenter = 'center', AlignDefault = 'left'}
 
-local function cell_code(cell, column_alignment)
+-- The code of many pieces at once, because each call of the writer takes its time.
+local MARK = '//cell'
+local function typst_each(pieces)
+  local blocks = pandoc.Blocks{}
+  for _, piece in ipairs(pieces) do
+    blocks:extend(piece)
+    blocks:insert(pandoc.RawBlock('typst', MARK))
+  end
+  local result, start, code = {}, 1, typst(blocks) .. '\n'
+  for i = 1, #pieces do
+    local first, last = code:find('\n?' .. MARK .. '\n', start)
+    result[i] = trim(code:sub(start, first - 1))
+    start = last + 1
+  end
+  return result
+end
+
+local function cell_code(cell, column_alignment, contents)
   local alignment = cell.alignment == 'AlignDefault' and column_alignment or cell.alignment
   local arguments = {'align: ' .. ALIGNMENT[alignment] .. ' + horizon'}
   if cell.col_span > 1 then table.insert(arguments, 'colspan: ' .. cell.col_span) end
   if cell.row_span > 1 then table.insert(arguments, 'rowspan: ' .. cell.row_span) end
-  return ('table.cell(%s)[%s],'):format(table.concat(arguments, ', '), typst(cell.contents))
+  return ('table.cell(%s)[%s],'):format(table.concat(arguments, ', '), contents)
 end
 
 -- The code of some rows. Under a header cell that spans columns goes a thin rule.
 local function rows_code(rows, colspecs)
   local lines, covered = {}, {}  -- covered: how many rows below are taken by a cell above, by column
+  local pieces = {}
+  for _, row in ipairs(rows) do
+    for _, cell in ipairs(row.cells) do table.insert(pieces, cell.contents) end
+  end
+  local contents, done = typst_each(pieces), 0
   for _, row in ipairs(rows) do
     local column, rules = 1, {}
     local function skip_covered()
@@ -99,7 +121,8 @@ local function rows_code(rows, colspecs)
     end
     for _, cell in ipairs(row.cells) do
       skip_covered()
-      table.insert(lines, cell_code(cell, colspecs[column][1]))
+      done = done + 1
+      table.insert(lines, cell_code(cell, colspecs[column][1], contents[done]))
       if cell.col_span > 1 then
         table.insert(rules, ('column-rule(%d, %d),'):format(column - 1, column - 1 + cell.col_span))
       end

@@ -154,7 +154,6 @@ rule errata:
 
 rule missing:
     input:
-        tables=[rules.collect.output, rules.join.output],
         code=CODE["analysis.missing"],
     output:
         f"{RESULTS}/tables/missing.csv",
