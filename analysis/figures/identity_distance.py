@@ -15,6 +15,9 @@ def draw(table: pd.DataFrame) -> plt.Figure:
         for axes, moment in zip(row, titles, strict=True):
             lines(axes, table[table["checkpoint"] == moment], "block", column)
             axes.set(ylabel=label, xlabel="Block", yscale="log")
+    for axes in panels[:, 0]:
+        axes.yaxis.set_major_formatter(lambda y, _: f"{y:g}")
+        axes.yaxis.set_minor_formatter("")
     for axes, title in zip(panels[0], titles.values(), strict=True):
         axes.set(title=title)
     key(figure, set(table["variant"]))
