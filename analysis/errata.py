@@ -44,9 +44,9 @@ def batch_norm() -> Iterator[tuple[str, float]]:
 
 
 def layer_gradient() -> Iterator[tuple[str, float]]:
-    """The gradient of L = ||O - Y||^2 / 2, O = sigmoid(W X), in W, by autograd; and the distance
-    from it, relative to it, of ((O - Y) * sigmoid'(W X)) X^T and of the diary's O sigmoid'(W X) X,
-    read so that its shapes agree."""
+    """How far ((O - Y) * sigmoid'(W X)) X^T, and the diary's O sigmoid'(W X) X read so that its
+    shapes agree, are away from the gradient of L = ||O - Y||^2 / 2, O = sigmoid(W X), in W, as
+    automatic differentiation has it; relative to its norm."""
     generator = torch.Generator().manual_seed(0)
 
     def draw(*shape: int) -> Tensor:

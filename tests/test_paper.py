@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -223,3 +224,22 @@ def test_a_measure_that_is_left_out_is_a_marked_gap(study: Path, quick_project: 
     assert "Not shown: the study does not measure it." in page
     claims = {c["id"]: c for c in json.loads((study / "claims.json").read_text())["claims"]}
     assert claims["singular"]["verdict"] == "not tested"
+
+
+def test_snakemake_bundles_the_paper_with_captions_and_labels(
+    quick_project: Path, tmp_path: Path
+) -> None:
+    bundle = tmp_path / "report.zip"
+    done = snakemake(quick_project, *QUICK, "--report", str(bundle))
+    assert done.returncode == 0, done.stderr[-3000:]
+    with zipfile.ZipFile(bundle) as files:
+        names = files.namelist()
+        (page,) = [name for name in names if name.endswith("report.html")]
+        text = files.read(page).decode()
+    assert sum(name.endswith(".svg") for name in names) == len(
+        list((quick_project / "results/quick/figures").glob("*.svg"))
+    )
+    assert any(name.endswith("report.pdf") for name in names)
+    assert "<em>forest</em> of the paper" in text
+    assert "dataset mnist1d" in text
+    assert '"labels": {"format": "PDF"}' in text

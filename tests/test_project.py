@@ -45,7 +45,7 @@ def test_every_import_is_a_direct_dependency() -> None:
     declared = {canonicalize_name(Requirement(text).name) for text in texts}
     other_names = {
         "yaml": "pyyaml", "pypandoc": "pypandoc-binary", "fontTools": "fonttools",
-        "PIL": "pillow", "sklearn": "scikit-learn",
+        "PIL": "pillow", "sklearn": "scikit-learn", "bs4": "beautifulsoup4",
     }  # fmt: skip
     ours = {"models", "analysis", "report", "workflow", "tests", "conftest", "test_data"}
     for folder in ("models", "analysis", "report", "workflow", "tests"):

@@ -13,6 +13,7 @@ import pytest
 from conftest import ROOT
 from scipy import stats
 
+from analysis.errata import batch_norm, layer_gradient, sigmoid
 from analysis.summary import mean_interval, sign_flip_p_value, summarise
 from report.claims import ERRORS, POINTS, Claim, adjust, effects, judge, read_claims, verdict
 from report.values import count, fixed, listed
@@ -293,3 +294,18 @@ def test_a_run_is_repeated_from_its_own_json_alone(quick_project: Path, tmp_path
     )  # fmt: skip
     for name in ("run.json", "history.csv"):
         assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
+
+
+def test_the_errata_are_what_calculus_says() -> None:
+    found = dict([*sigmoid(), *batch_norm(), *layer_gradient()])
+    assert found["sigmoid.at_zero"] == 0.5
+    assert found["sigmoid.slope"] == 0.25
+    assert found["sigmoid.from_identity"] == pytest.approx(1 + 1 / (1 + math.e))  # at -1
+    assert found["sigmoid.from_tangent"] == pytest.approx(0.75 - 1 / (1 + math.exp(-1)))  # at 1
+    assert found["tanh.shortfall"] == pytest.approx(0.2384, abs=1e-4)
+    assert found["bn.skewness.before"] == pytest.approx(2, abs=0.1)  # of an exponential
+    assert found["bn.skewness.after"] == pytest.approx(found["bn.skewness.before"])
+    assert found["bn.mean.after"] == pytest.approx(0, abs=1e-9)
+    assert found["bn.variance.after"] == pytest.approx(1, abs=1e-4)
+    assert found["gradient.correct"] < 1e-12
+    assert found["gradient.diary"] > 0.1
