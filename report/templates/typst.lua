@@ -144,6 +144,7 @@ local function table_(element)
     table.insert(bodies, rows_code(body.body, element.colspecs))
   end
   local call = element.classes:includes 'long' and 'long-table' or 'short-table'
+  if element.classes:includes 'small' then call = 'small-table' end
   local widths = {}
   for width in element.attributes.widths:gmatch '%S+' do table.insert(widths, width .. 'fr') end
   while #widths < #element.colspecs do table.insert(widths, 'auto') end
@@ -159,10 +160,10 @@ local function reference_list(div)
   return {pandoc.RawBlock('typst', '#reference-list['), div, pandoc.RawBlock('typst', ']')}
 end
 
--- In an appendix floats stay where they are written, so that none lands inside a long table.
+-- In an appendix tables stay where they are written, so that none lands inside a long one.
 local function header(element)
   if element.level == 1 and element.classes:includes 'appendix' then
-    return {pandoc.RawBlock('typst', '#set figure(placement: none)'), element}
+    return {pandoc.RawBlock('typst', '#show figure.where(kind: table): set figure(placement: none)'), element}
   end
 end
 
