@@ -33,18 +33,19 @@ def precise_batch_norm(network: nn.Module, inputs: Tensor, batch_size: int) -> N
     layers = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     seen = {layer: [] for layer in layers}  # of each batch: positions, mean, mean square
 
-    def observe(layer: nn.Module, arguments: tuple[Tensor]) -> None:
-        x = arguments[0]
-        variance, mean = torch.var_mean(x, (0, 2, 3), correction=0)
-        mean = mean.double()
-        seen[layer].append((x.numel() // x.shape[1], mean, variance + mean.square()))
+    def observe(layer: nn.BatchNorm2d, arguments: tuple[Tensor], _: Tensor) -> None:
+        n = arguments[0].numel() // arguments[0].shape[1]
+        mean, variance = layer.running_mean.double(), layer.running_var.double() * (n - 1) / n
+        seen[layer].append((n, mean, variance + mean.square()))
 
     network.eval()
+    usual = {layer: layer.momentum for layer in layers}
     for layer in layers:
         layer.train()
+        layer.momentum = 1.0  # the running averages are then those of the last batch
     with ExitStack() as hooks:
         for layer in layers:
-            hooks.enter_context(layer.register_forward_pre_hook(observe))
+            hooks.enter_context(layer.register_forward_hook(observe))
         for x in inputs.split(batch_size):
             network(x)
     for layer, batches in seen.items():
@@ -53,4 +54,5 @@ def precise_batch_norm(network: nn.Module, inputs: Tensor, batch_size: int) -> N
         square = sum(count * square for count, _, square in batches) / n
         layer.running_mean.copy_(mean)
         layer.running_var.copy_((square - mean.square()).clamp(min=0) * n / (n - 1))
+        layer.momentum = usual[layer]
         layer.eval()

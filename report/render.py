@@ -158,12 +158,21 @@ def read_values(results: Path) -> Values:
 
 
 def table(
-    label: str, caption: str, caller: Callable[[], str], long: bool = False, widths: str = "", small: bool = False
+    label: str,
+    caption: str,
+    caller: Callable[[], str],
+    long: bool = False,
+    widths: str = "",
+    small: bool = False,
 ) -> str:
     """The block of ``<% call table(label, caption) %>``: rows in HTML, the caption in Markdown.
     A long table may break between pages. For the PDF alone: `widths` of the columns, in
     proportion ("3 1 1"), and small type."""
-    kind = (" .long" if long else "") + (" .small" if small else "") + (f' widths="{widths}"' if widths else "")
+    kind = (
+        (" .long" if long else "")
+        + (" .small" if small else "")
+        + (f' widths="{widths}"' if widths else "")
+    )
     return f"\n\n::: {{#tbl:{label}{kind}}}\n{caption}\n\n<table>\n{caller()}\n</table>\n:::\n\n"
 
 

@@ -127,7 +127,7 @@ def measured(wildcards):
     return [
         f"{RESULTS}/runs/{wildcards.variant}/depth{depth}/seed{seed}"
         for depth in PAIR
-        for seed in measured_seeds(config)
+        for seed in measured_seeds(config, wildcards.variant)
     ]
 
 
