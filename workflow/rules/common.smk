@@ -27,6 +27,15 @@ if workflow.is_main_process:
     quiet = Quietness.ALL in (workflow.output_settings.quiet or ())
     show_progress(rules=["tune", "train"], errors=quiet)
 
+
+onstart:
+    # Snakemake limits how many jobs may start in a second, and to that end wakes its scheduler once
+    # a second for each time that it was woken before. After some hundred jobs that takes half a
+    # core. On one machine the cores are limit enough.
+    if workflow.local_exec:
+        workflow.scheduler.job_rate_limiter = None
+
+
 try:
     VARIANTS = read_variants()
     check(config, VARIANTS)
