@@ -148,8 +148,9 @@ def write_paper(folder: Path) -> Path:
 
 
 def render_paper(folder: Path) -> Path:
-    render.FIGURES = folder / "scripts"
-    render.render(folder / "study", folder / "sections")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(render, "FIGURES", folder / "scripts")
+        render.render(folder / "study", folder / "sections")
     return folder / "study" / "report"
 
 
