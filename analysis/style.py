@@ -12,6 +12,8 @@ from pathlib import Path
 
 import matplotlib
 import matplotlib.lines
+import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib import font_manager
@@ -220,6 +222,23 @@ def key(figure: matplotlib.figure.Figure, variants: set[str]) -> None:
         for name in ordered(variants)
     ]  # fmt: skip
     figure.legend(handles=handles, frameon=False, ncols=4, loc="outside upper center")
+
+
+def by_moment(
+    table: pd.DataFrame, x: str, rows: dict[str, str]
+) -> tuple[matplotlib.figure.Figure, np.ndarray]:
+    """Two rows of panels, a column of the table in each, named by `rows`, against `x`: at
+    initialisation on the left, at the end on the right."""
+    figure, panels = plt.subplots(2, 2, figsize=(WIDTH, 3.9), sharex=True, sharey="row")
+    titles = {"init": "Initialisation", "end": "End"}
+    for row, (column, label) in zip(panels, rows.items(), strict=True):
+        for axes, moment in zip(row, titles, strict=True):
+            lines(axes, table[table["checkpoint"] == moment], x, column)
+            axes.set(ylabel=label, xlabel=x.capitalize())
+    for axes, title in zip(panels[0], titles.values(), strict=True):
+        axes.set(title=title)
+    key(figure, set(table["variant"]))
+    return figure, panels
 
 
 def deepest(table: pd.DataFrame) -> pd.DataFrame:

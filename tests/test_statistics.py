@@ -5,8 +5,10 @@ import json
 import math
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,6 +16,7 @@ from conftest import ROOT
 from scipy import stats
 
 from analysis.errata import batch_norm, layer_gradient, sigmoid
+from analysis.figures import gradient_flow, identity_distance
 from analysis.summary import mean_interval, sign_flip_p_value, summarise
 from report.claims import ERRORS, POINTS, Claim, adjust, effects, judge, read_claims, verdict
 from report.values import count, fixed, listed
@@ -309,3 +312,30 @@ def test_the_errata_are_what_calculus_says() -> None:
     assert found["bn.variance.after"] == pytest.approx(1, abs=1e-4)
     assert found["gradient.correct"] < 1e-12
     assert found["gradient.diary"] > 0.1
+
+
+@pytest.mark.parametrize(
+    ("draw", "x", "columns", "moments"),
+    [
+        (gradient_flow.draw, "layer", ["relative_gradient"], ["init", "step10", "end"]),
+        (identity_distance.draw, "block", ["identity_distance", "residual_ratio"], ["init", "end"]),
+    ],
+)
+def test_every_panel_of_a_figure_takes_the_same_mean(
+    draw: Callable, x: str, columns: list[str], moments: list[str]
+) -> None:
+    """seaborn averages logarithms on an axis that is logarithmic already, as a shared one is."""
+    rows = [
+        {"variant": "plain", "depth": 56, "seed": seed, "checkpoint": moment, x: place}
+        | dict.fromkeys(columns, value)
+        for seed, value in enumerate([1.0, 100.0])
+        for moment in moments
+        for place in (1, 2)
+    ]
+    figure = draw(pd.DataFrame(rows))
+    panels = [axes for axes in figure.axes if axes.lines]
+    assert len(panels) == len(columns) * len(moments)
+    for axes in panels:
+        assert axes.get_yscale() == "log"
+        assert axes.lines[0].get_ydata().tolist() == pytest.approx([50.5, 50.5])
+    plt.close(figure)

@@ -13,7 +13,8 @@ def draw(flow: pd.DataFrame) -> plt.Figure:
     titles = {"init": "Initialisation", "step10": "After ten steps", "end": "End"}
     for axes, (moment, title) in zip(panels, titles.items(), strict=True):
         lines(axes, flow[flow["checkpoint"] == moment], "layer", "relative_gradient")
-        axes.set(title=title, xlabel="Layer", ylabel="Relative gradient", yscale="log")
+        axes.set(title=title, xlabel="Layer", ylabel="Relative gradient")
+    panels[0].set(yscale="log")  # last: lines on a logarithmic axis are means of logarithms
     key(figure, set(flow["variant"]))
     return figure
 

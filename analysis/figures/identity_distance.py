@@ -2,25 +2,19 @@
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.ticker import LogLocator
 
-from analysis.style import WIDTH, deepest, key, lines, script
+from analysis.style import by_moment, deepest, script
 
 
 def draw(table: pd.DataFrame) -> plt.Figure:
-    table = deepest(table)
-    figure, panels = plt.subplots(2, 2, figsize=(WIDTH, 3.9), sharex=True, sharey="row")
     rows = {"identity_distance": "Change of the input", "residual_ratio": "Size of the branch"}
-    titles = {"init": "Initialisation", "end": "End"}
-    for row, (column, label) in zip(panels, rows.items(), strict=True):
-        for axes, moment in zip(row, titles, strict=True):
-            lines(axes, table[table["checkpoint"] == moment], "block", column)
-            axes.set(ylabel=label, xlabel="Block", yscale="log")
-    for axes in panels[:, 0]:
+    figure, panels = by_moment(deepest(table), "block", rows)
+    for axes in panels[:, 0]:  # last: lines on a logarithmic axis are means of logarithms
+        axes.set(yscale="log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter(lambda y, _: f"{y:g}")
         axes.yaxis.set_minor_formatter("")
-    for axes, title in zip(panels[0], titles.values(), strict=True):
-        axes.set(title=title)
-    key(figure, set(table["variant"]))
     return figure
 
 
