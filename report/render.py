@@ -199,9 +199,8 @@ class KeepLineEnds(jinja2.ext.Extension):
         return "\n".join(lines)
 
 
-def environment(results: Path, sections: Path) -> jinja2.Environment:
+def environment(results: Path, sections: Path, values: Values) -> jinja2.Environment:
     """Jinja as the sections use it; raises RenderError when an input of the study is missing."""
-    values = read_values(results)
     claims = read_json(results / "claims.json")["claims"]
     by_id = {claim["id"]: claim for claim in claims}
 
@@ -255,7 +254,8 @@ def place(error: Exception, sections: Path) -> str:
 def markdown(results: Path, sections: Path) -> str:
     """The text with all values filled in, and the figures marked that the study is not to have;
     raises RenderError naming the file and the line."""
-    templates = environment(results, sections)
+    values = read_values(results)
+    templates = environment(results, sections, values)
     try:
         text = templates.get_template("paper.md").render()
     except jinja2.TemplateNotFound as error:
@@ -270,7 +270,7 @@ def markdown(results: Path, sections: Path) -> str:
         raise RenderError(f"{place(error, sections)}{error.message}{hint}") from None
     except (RenderError, jinja2.TemplateError, TypeError) as error:
         raise RenderError(f"{place(error, sections)}{error}") from None
-    for gap in read_json(results / "values.json")["gaps"]:
+    for gap in values.gaps:
         if gap["prefix"].startswith("measured."):
             name = gap["prefix"].split(".")[1]
             text = text.replace(f"{{#fig:{name}}}", f'{{#fig:{name} gap="{gap["reason"]}"}}')

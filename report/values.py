@@ -213,7 +213,7 @@ def from_tuning(tuning: pd.DataFrame, runs: pd.DataFrame, grid: list[float]) -> 
 
 def from_claims(claims: list[dict]) -> Iterator[Value]:
     """Each claim's effect, interval and p-values, dashes where it was not tested; and how many
-    claims have each verdict, in all and by section."""
+    claims have each verdict."""
     file = "claims.json"
     for claim in claims:
         where, digits = {"id": claim["id"]}, 1 if claim["unit"] == "percentage points" else 2
@@ -233,17 +233,12 @@ def from_claims(claims: list[dict]) -> Iterator[Value]:
             yield Value(f"claim.{claim['id']}.{name}", x if known else NOT_DEFINED,
                         text(x) if known else NOT_DEFINED, unit,
                         Source(file, column, where))  # fmt: skip
-    families = {"": claims}
-    for claim in claims:
-        families.setdefault(f".{claim['section']}", []).append(claim)
-    for name, family in families.items():
-        where = {"section": name[1:]} if name else {}
-        n = Source(file, "id", where, "rows")
-        yield Value(f"claims{name}.n", len(family), str(len(family)), "claims", n)
-        for verdict in ("supported", "contradicted", "inconclusive", "not tested"):
-            n = sum(claim["verdict"] == verdict for claim in family)
-            source = Source(file, "verdict", {**where, "verdict": verdict}, "rows")
-            yield Value(f"claims{name}.{verdict}", n, str(n), "claims", source)
+    n = Source(file, "id", {}, "rows")
+    yield Value("claims.n", len(claims), str(len(claims)), "claims", n)
+    for verdict in ("supported", "contradicted", "inconclusive", "not tested"):
+        n = sum(claim["verdict"] == verdict for claim in claims)
+        source = Source(file, "verdict", {"verdict": verdict}, "rows")
+        yield Value(f"claims.{verdict}", n, str(n), "claims", source)
 
 
 def from_errata(errata: pd.DataFrame) -> Iterator[Value]:
