@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,7 +10,9 @@ from pathlib import Path
 import grimp
 import yaml
 from jsonschema import Draft202012Validator, ValidationError
+from jsonschema.validators import extend
 
+from models.strict_yaml import read_yaml
 from models.variant import Variant
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -17,7 +20,8 @@ SCHEMAS = ROOT / "workflow/schemas"
 VARIANTS = ROOT / "workflow/config/variants.yaml"
 
 
-DATASETS = ("mnist1d", "digits", "fashion_mnist", "cifar10")  # those of models/sources.py
+# Those of models/sources.py, with the number of their training examples.
+DATASETS = {"mnist1d": 4000, "digits": 1437, "fashion_mnist": 60_000, "cifar10": 50_000}
 
 
 COMPARED = ("plain", "plain_bn", "residual", "residual_bn")  # in claims, figures and text
@@ -31,9 +35,9 @@ def read_variants(path: Path = VARIANTS) -> dict[str, dict]:
     """What sets each known variant apart, by name.
 
     Raises:
-        StudyError: of the first mistake found.
+        ValueError: of the first mistake found.
     """
-    variants = yaml.safe_load(path.read_text())
+    variants = read_yaml(path)
     refuse(variants, "variants.schema.yaml", path.name)
     for name, entry in variants.items():
         try:
@@ -95,6 +99,31 @@ def check(config: dict, variants: Iterable[str]) -> None:
             f"config: tuning.seed: {config['tuning']['seed']} is among seeds {config['seeds']}; "
             "a learning rate must not be chosen on a run it is judged by"
         )
+    if config["study"] == "data":
+        raise StudyError("config: study: results/data is where data sets go; name it otherwise")
+    # How many images a folder has is known when it is read; models/train.py then says the same.
+    if config["dataset"] in DATASETS:
+        fits(config["training"], config["dataset"])
+
+
+def fits(training: dict, dataset: str) -> None:
+    """Refuse a batch without enough examples to fill it, and a warm-up without end.
+
+    Raises:
+        StudyError: of the first mistake found.
+    """
+    examples, batch_size = DATASETS[dataset], training["batch_size"]
+    if batch_size > examples:
+        raise StudyError(
+            f"config: training.batch_size: {batch_size} is more than {dataset} has, {examples} "
+            "training examples"
+        )
+    total = training["epochs"] * (examples // batch_size)
+    if training["warmup_steps"] >= total:
+        raise StudyError(
+            f"config: training.warmup_steps: {training['warmup_steps']} leaves none of the "
+            f"{total} steps"
+        )
 
 
 def refuse(data: dict, schema: str, source: str) -> None:
@@ -104,9 +133,35 @@ def refuse(data: dict, schema: str, source: str) -> None:
         StudyError: of the first mistake found, which is said to be in `source`.
     """
     rules = yaml.safe_load((SCHEMAS / schema).read_text())
-    errors = sorted(Draft202012Validator(rules).iter_errors(data), key=lambda e: list(e.path))
+    errors = sorted(Validator(rules).iter_errors(data), key=lambda e: list(e.path))
     if errors:
         raise StudyError(f"{source}: {describe(errors[0])}")
+
+
+def whole(_checker: object, x: object) -> bool:
+    """JSON Schema takes 1.0 too, which would name a folder seed1.0."""
+    return isinstance(x, int) and not isinstance(x, bool)
+
+
+def finite(_checker: object, x: object) -> bool:
+    """YAML and Python's JSON have numbers that are none."""
+    number = isinstance(x, int | float) and not isinstance(x, bool)
+    return number and abs(x) <= sys.float_info.max
+
+
+def matches(_validator: object, pattern: str, x: object, _schema: dict) -> Iterable:
+    """For `$` JSON Schema has the end of a text, and Python a newline before it too."""
+    if isinstance(x, str) and not re.fullmatch(pattern, x):
+        yield ValidationError(f"{x!r} does not match {pattern!r}")
+
+
+Validator = extend(
+    Draft202012Validator,
+    validators={"pattern": matches},
+    type_checker=Draft202012Validator.TYPE_CHECKER.redefine_many(
+        {"integer": whole, "number": finite}
+    ),
+)
 
 
 def describe(error: ValidationError) -> str:

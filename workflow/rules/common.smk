@@ -10,6 +10,7 @@ from snakemake.settings.enums import Quietness
 
 sys.path.insert(0, str(workflow.basedir))
 
+from models.strict_yaml import read_yaml
 from workflow.progress import show_progress
 from workflow.study import (
     StudyError,
@@ -22,6 +23,8 @@ from workflow.study import (
     read_variants,
     run_spec,
 )
+
+DEFAULT = "workflow/config/default.yaml"
 
 if workflow.is_main_process:
     quiet = Quietness.ALL in (workflow.output_settings.quiet or ())
@@ -37,10 +40,21 @@ onstart:
 
 
 try:
+    # Snakemake takes the last of a key that is given twice, and tells neither file nor line.
+    for path in [DEFAULT, *workflow.configfiles]:
+        read_yaml(Path(path))
     VARIANTS = read_variants()
+except ValueError as error:
+    sys.exit(f"error: {error}")
+
+
+configfile: DEFAULT
+
+
+try:
     check(config, VARIANTS)
 except StudyError as error:
-    raise WorkflowError(str(error))
+    sys.exit(f"error: {error}")
 
 RESULTS = f"results/{config['study']}"
 DATA = f"results/data/{config['dataset']}"
@@ -89,6 +103,7 @@ ENVIRONMENT = f"{workflow.basedir}/environment.yml"
 
 
 wildcard_constraints:
+    dataset=config["dataset"],
     variant="|".join(VARIANTS),
     depth=r"\d+",
     seed=r"\d+",
