@@ -7,19 +7,18 @@ data come from is in models/sources.py.
 """
 
 import argparse
-import difflib
 import hashlib
 import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Literal
 
-import dacite
 import numpy as np
 import torch
 from torch import Tensor
 
 from models.files import replacing
+from models.records import build, nearest
 
 FOLDER = Path("results/data")
 
@@ -70,8 +69,12 @@ def load(name: str, folder: Path = FOLDER) -> Dataset:
     path = folder / f"{name}.pt"
     if not path.exists():
         prepare(name, folder)
-    # Mapped, not read: the jobs of one machine share the pages.
-    return Dataset(**torch.load(path, weights_only=True, mmap=True))
+    try:
+        # Mapped, not read: the jobs of one machine share the pages.
+        return Dataset(**torch.load(path, weights_only=True, mmap=True))
+    except Exception as error:  # of any type: damaged bytes lead torch anywhere
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ValueError(f"{path}: not a prepared data set; remove it: {reason}") from None
 
 
 def prepare(name: str, folder: Path, images: ImageFolder | None = None) -> None:
@@ -89,9 +92,8 @@ def prepare(name: str, folder: Path, images: ImageFolder | None = None) -> None:
         title, read = sources.SOURCES[name]
         arrays = read()
     else:
-        near = difflib.get_close_matches(name, sources.SOURCES, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"expected {', '.join(sources.SOURCES)}"
-        raise ValueError(f"dataset: '{name}' is not known; {hint}")
+        hint = nearest(name, sources.SOURCES) or f"; expected {', '.join(sources.SOURCES)}"
+        raise ValueError(f"dataset: '{name}' is not known{hint}")
     digest = content_hash(arrays)
     if digest != SHA256.get(name, digest):
         raise ValueError(
@@ -161,14 +163,13 @@ def main() -> None:
     try:
         images = None
         if arguments.image_folder:
-            images = dacite.from_dict(
-                ImageFolder, json.loads(arguments.image_folder), dacite.Config(strict=True)
-            )
+            try:
+                images = build(ImageFolder, json.loads(arguments.image_folder))
+            except ValueError as error:
+                raise ValueError(f"image_folder: {error}") from None
         prepare(arguments.dataset, arguments.out, images)
-    except dacite.DaciteError as error:
-        parser.exit(1, f"error: image_folder: {error}\n")
     except (OSError, ValueError) as error:
-        parser.exit(1, f"error: {error}\n")
+        parser.exit(1, f"error: {' '.join(str(error).split())}\n")
 
 
 if __name__ == "__main__":

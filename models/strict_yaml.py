@@ -1,7 +1,7 @@
 """YAML without its traps.
 
-A key that is given twice has its last value, `no` is a truth value and `.nan` a number: each is read
-without a word as something else than was meant. Here each is refused.
+A key that is given twice has its last value, `no` is a truth value and `.nan` a number: each is
+read without a word as something else than was meant. Here each is refused.
 """
 
 import math

@@ -10,21 +10,23 @@ a section, is reported beside the verdict; with n seeds it cannot fall below 2 /
 
 import argparse
 import json
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import dacite
 import pandas as pd
-import yaml
 from statsmodels.stats.multitest import multipletests
 
 from analysis.horse_race import Prediction
+from analysis.missing import read_missing
 from analysis.style import LOOKS, QUANTITIES
 from analysis.summary import mean_interval, sign_flip_p_value
 from models.files import replacing
-from report.names import nearest
+from models.records import build, nearest
+from models.strict_yaml import read_yaml
+from models.variant import MOMENT
 
 POINTS = "percentage points"  # of errors, which are fractions in the tables
 ERRORS = ("train_error", "test_error", "generalisation_gap")
@@ -70,20 +72,26 @@ def read_claims(path: Path) -> list[Claim]:
 
     Raises:
         ValueError: a key is missing, unknown or of the wrong type, an id is given twice, or a
-            variant or a metric is not known.
+            variant, a metric or a moment is not known.
     """
+    content = read_yaml(path)
     try:
-        claims = dacite.from_dict(
-            Claims, yaml.safe_load(path.read_text()), dacite.Config(strict=True, cast=[float])
-        ).claims
-    except dacite.DaciteError as error:
+        claims = build(Claims, content).claims
+    except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     ids = [claim.id for claim in claims]
     for claim in claims:
         if ids.count(claim.id) > 1:
             raise ValueError(f"{path}: claim '{claim.id}' is given twice")
+        if not re.fullmatch("[a-z][a-z0-9_]*", claim.id):  # it becomes an anchor of the page
+            raise ValueError(f"{path}: claim {claim.id!r}: an id has letters, digits and _ only")
+        if not claim.contrast:
+            raise ValueError(f"{path}: claim '{claim.id}': contrast: is empty")
+        moments = [term.checkpoint for term in claim.contrast]
         names = {"metric": ([claim.metric], [*ERRORS, *QUANTITIES]),
-                 "variant": ([term.variant for term in claim.contrast], LOOKS)}  # fmt: skip
+                 "variant": ([term.variant for term in claim.contrast], LOOKS),
+                 "checkpoint": ([moment for moment in moments if not re.fullmatch(MOMENT, moment)],
+                                ["init", "end"])}  # fmt: skip
         for key, (given, known) in names.items():
             for name in given:
                 if name not in known:
@@ -221,7 +229,7 @@ def main() -> None:
     runs = pd.read_csv(arguments.results / "tables/runs.csv")
     runs["generalisation_gap"] = runs["test_error"] - runs["train_error"]
     quantities = pd.read_csv(arguments.results / "tables/quantities.csv")
-    missing = pd.read_csv(arguments.results / "tables/missing.csv")
+    missing = read_missing(arguments.results / "tables/missing.csv")
     try:
         claims = read_claims(arguments.claims)
     except ValueError as error:

@@ -179,7 +179,7 @@ def test_every_prediction_is_named_in_figures_and_measured(quick_study: Path) ->
 def test_a_prediction_is_plus_or_minus_one(tmp_path: Path) -> None:
     path = tmp_path / "claims.yaml"
     for written, message in [
-        ("{quantity: ics.cosine, sign: 2, theory: t, source: s}", "wrong value type for field"),
+        ("{quantity: ics.cosine, sign: 2, theory: t, source: s}", "sign: 2 is not one of -1, 1"),
         ("{quantity: ics.cosin, sign: 1, theory: t, source: s}", "'ics.cosin' is not known"),
     ]:
         path.write_text(f"predictions:\n  - {written}\n")
