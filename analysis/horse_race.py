@@ -62,7 +62,7 @@ def read_predictions(path: Path) -> list[Prediction]:
     for prediction in predictions:
         if prediction.quantity not in QUANTITIES:
             raise ValueError(
-                f"{path}: predictions: quantity '{prediction.quantity}' is not known"
+                f"{path}: predictions: quantity {prediction.quantity!r} is not known"
                 f"{nearest(prediction.quantity, QUANTITIES)}"
             )
     return predictions

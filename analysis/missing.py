@@ -29,7 +29,7 @@ def reason(log: Path) -> str:
 
 def read_missing(path: Path) -> pd.DataFrame:
     """The table; a reason is text even if it is "NA" or "nan"."""
-    return pd.read_csv(path, converters={"reason": str})
+    return pd.read_csv(path, keep_default_na=False, na_values={"depth": "", "seed": ""})
 
 
 def missing_run(folder: Path, logs: Path) -> tuple:

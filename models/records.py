@@ -24,7 +24,7 @@ def build(kind: type[T], data: object, hooks: dict | None = None) -> T:
         return dacite.from_dict(kind, data, dacite.Config(strict=True, type_hooks=hooks or {}))
     except dacite.UnexpectedDataError as error:
         name = min(map(str, error.keys))
-        raise ValueError(f"'{name}' is not known{nearest(name, names(kind))}") from None
+        raise ValueError(f"{name!r} is not known{nearest(name, names(kind))}") from None
     except dacite.MissingValueError as error:
         raise ValueError(f"{error.field_path} is missing") from None
     except dacite.WrongTypeError as error:

@@ -22,7 +22,7 @@ class Loader(yaml.SafeLoader):
             if not isinstance(name, str):
                 raise refusal(f"the key {name!r} is not text: put it in quotes", key)
             if name in seen:
-                raise refusal(f"the key '{name}' is given twice", key)
+                raise refusal(f"the key {name!r} is given twice", key)
             seen.add(name)
         return super().construct_mapping(node, deep)
 

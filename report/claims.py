@@ -19,7 +19,6 @@ from typing import Literal
 import pandas as pd
 from statsmodels.stats.multitest import multipletests
 
-from analysis.horse_race import Prediction
 from analysis.missing import read_missing
 from analysis.style import LOOKS, QUANTITIES
 from analysis.summary import mean_interval, sign_flip_p_value
@@ -58,9 +57,11 @@ class Claim:
 
 @dataclass(frozen=True)
 class Claims:
+    """The file; analysis/horse_race.py reads the predictions."""
+
     sizes: dict[str, str]
-    claims: list[Claim]
-    predictions: list[Prediction]
+    claims: list[dict]
+    predictions: list[dict]
 
 
 class NotTestedError(Exception):
@@ -75,16 +76,19 @@ def read_claims(path: Path) -> list[Claim]:
             variant, a metric or a moment is not known.
     """
     content = read_yaml(path)
+    where, claims = str(path), []
     try:
-        claims = build(Claims, content).claims
+        for item in build(Claims, content).claims:
+            where = f"{path}: claim {item.get('id')!r}"
+            claims.append(build(Claim, item))
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+        raise ValueError(f"{where}: {error}") from None
     ids = [claim.id for claim in claims]
     for claim in claims:
-        if ids.count(claim.id) > 1:
-            raise ValueError(f"{path}: claim '{claim.id}' is given twice")
         if not re.fullmatch("[a-z][a-z0-9_]*", claim.id):  # it becomes an anchor of the page
             raise ValueError(f"{path}: claim {claim.id!r}: an id has letters, digits and _ only")
+        if ids.count(claim.id) > 1:
+            raise ValueError(f"{path}: claim '{claim.id}' is given twice")
         if not claim.contrast:
             raise ValueError(f"{path}: claim '{claim.id}': contrast: is empty")
         moments = [term.checkpoint for term in claim.contrast]
@@ -96,7 +100,7 @@ def read_claims(path: Path) -> list[Claim]:
             for name in given:
                 if name not in known:
                     raise ValueError(
-                        f"{path}: claim '{claim.id}': {key} '{name}' is not known"
+                        f"{path}: claim '{claim.id}': {key} {name!r} is not known"
                         f"{nearest(name, known)}"
                     )
     return claims

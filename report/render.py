@@ -295,7 +295,7 @@ def markdown(results: Path, sections: Path) -> str:
     for gap in values.gaps:
         if gap["prefix"].startswith("measured."):
             name = gap["prefix"].split(".")[1]
-            reason = literal(gap["reason"])
+            reason = literal(gap["reason"]).strip()
             text = text.replace(f"{{#fig:{name}}}", f'{{#fig:{name} gap="{reason}"}}')
     return text
 

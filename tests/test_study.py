@@ -9,7 +9,7 @@ from typing import get_args, get_type_hints
 
 import pytest
 import yaml
-from conftest import QUICK, ROOT, copy_project, snakemake
+from conftest import QUICK, ROOT, snakemake
 from snakemake.utils import update_config
 
 from analysis.style import LOOKS
@@ -49,74 +49,6 @@ def test_a_host_has_shortcuts_and_norms_if_its_intervention_has(name: str) -> No
 
 def test_the_default_study_is_accepted() -> None:
     check(DEFAULT, VARIANTS)
-
-
-@pytest.mark.parametrize(
-    ("path", "value", "message"),
-    [
-        ("epoch", 3, "config: 'epoch' is not known; expected one of study, "),
-        ("sedes", [1, 2], "config: 'sedes' is not known; did you mean seeds?"),
-        ("training.epoch", 3, "config: training.'epoch' is not known; did you mean epochs?"),
-        ("training.epochs", "ten", "config: training.epochs: 'ten' is not of type 'integer'"),
-        ("training.momentum", 1, "config: training.momentum: 1 is greater than or equal to"),
-        ("training.weight_decay", "1e-4", "config: training.weight_decay: '1e-4' is not of type"),
-        ("training.warmup_steps", -1, "config: training.warmup_steps: -1 is less than the"),
-        ("training.schedule", "linear", "config: training.schedule: 'linear' is not one of"),
-        ("training.precision", "float16", "config: training.precision: 'float16' is not one"),
-        ("device", "gpu", "config: device: 'gpu' is not one of ['auto', 'cpu', 'cuda']"),
-        ("depths", [8, 21], "config: depths: 21 is not 6n + 2"),
-        ("depths", [8, 2, 56, 20], "config: depths: 2 is not 6n + 2"),
-        ("depths", [], "config: depths: [] "),
-        ("compare_depths.deep", 44, "config: compare_depths.deep: 44 is not among depths"),
-        ("compare_depths.deep", 8, "config: compare_depths: shallow (20) must be less than deep"),
-        ("variants", ["plain_nb"], "config: variants: 'plain_nb' is not known; did you mean plain"),
-        ("variants", ["plain", "plain"], "config: variants: ['plain', 'plain'] has non-unique"),
-        ("variants", [True], "config: variants.0: True is not of type 'string'"),
-        ("interventions", ["preact"], "config: interventions: 'preact' is not known; did you"),
-        ("interventions", ["plain"], "config: interventions: 'plain' is among variants too"),
-        ("variants", ["plain"], "config: variants: plain_bn is missing; the claims compare it"),
-        ("image_folder", {"path": "a", "size": 9}, "config: image_folder: dataset 'mnist1d' has"),
-        ("image_folder", {"path": "a"}, "config: image_folder.size is missing: pixels of a side"),
-        ("image_folder", {"path": "a", "size": 9, "chanels": 1}, "config: image_folder.'chanels'"),
-        ("seeds", [1, 1], "config: seeds: [1, 1] has non-unique elements"),
-        ("seeds", [1], "config: seeds: [1] is too short"),
-        ("tuning.seed", 5, "config: tuning.seed: 5 is among seeds"),
-        ("tuning.lrs", [0.1, -0.1], "config: tuning.lrs.1: -0.1 is less than or equal to"),
-        ("dataset", "mnist", "config: dataset: 'mnist' is not known; did you mean mnist1d?"),
-        (
-            "measures.ntk.example",
-            8,
-            "config: measures.ntk.'example' is not known; did you mean exam",
-        ),
-        ("measures.ntk.examples", 0, "config: measures.ntk.examples: 0 is less than the minimum"),
-        (
-            "measures.seeds.variants",
-            0,
-            "config: measures.seeds.variants: 0 is less than the minimum",
-        ),
-        ("measures.ics.at.variants", ["begin"], "config: measures.ics.at.variants.0: 'begin' does"),
-        ("measures.netk", {}, "config: measures.'netk' is not known; did you mean ntk?"),
-        ("study", "../up", "config: study: '../up' does not match"),
-    ],
-)
-def test_a_mistake_gets_one_line(path: str, value: object, message: str) -> None:
-    config = copy.deepcopy(DEFAULT)
-    *folders, key = path.split(".")
-    node = config
-    for folder in folders:
-        node = node[folder]
-    node[key] = value
-    with pytest.raises(StudyError) as error:
-        check(config, VARIANTS)
-    assert str(error.value).startswith(message)
-    assert "\n" not in str(error.value)
-
-
-def test_a_missing_key_is_named_with_its_meaning() -> None:
-    config = copy.deepcopy(DEFAULT)
-    del config["training"]["epochs"]
-    with pytest.raises(StudyError, match=r"config: training\.epochs is missing: passes over"):
-        check(config, VARIANTS)
 
 
 @pytest.mark.parametrize("name", ["quick", "fashion_mnist", "cifar10"])
@@ -172,30 +104,6 @@ def test_schema_of_variants_knows_the_factors_and_their_levels() -> None:
     }
     hints = get_type_hints(Variant)
     assert levels == {field.name: list(get_args(hints[field.name])) for field in fields(Variant)}
-
-
-@pytest.mark.parametrize(
-    ("entry", "message"),
-    [
-        ("{shortcutt: none}", "variants.yaml: twin.'shortcutt' is not known; did you mean shortc"),
-        ("{shortcut: nothing}", "variants.yaml: twin.shortcut: 'nothing' is not one of ['none', "),
-        ("{span: 3}", "variants.yaml: twin.span: 3 is not one of [1, 2]"),
-        ("{times: {depth: 2}}", "variants.yaml: twin.times.'depth' is not known; did you mean"),
-        ("{times: {width: 1}}", "variants.yaml: twin.times.width: 1 is less than the minimum"),
-        ("{start: plain_nb}", "variants.yaml: twin.start: 'plain_nb' is not known; did you mean"),
-        ("none", "variants.yaml: twin: 'none' is not of type 'object'"),
-        ("{activation: crelu}", "variants.yaml: twin: factors.activation: crelu doubles the chan"),
-        ("{shortcut: none, init: looks_linear}", "variants.yaml: twin: factors.init: looks_linea"),
-        ("{start: plain_bn}", "variants.yaml: twin.start: plain_bn has other factors"),
-    ],
-)
-def test_a_mistake_in_a_variant_gets_one_line(entry: str, message: str, tmp_path: Path) -> None:
-    text = (ROOT / "workflow/config/variants.yaml").read_text()
-    (tmp_path / "variants.yaml").write_text(f"{text}twin: {entry}\n")
-    with pytest.raises(StudyError) as error:
-        read_variants(tmp_path / "variants.yaml")
-    assert str(error.value).startswith(message)
-    assert "\n" not in str(error.value)
 
 
 def test_spec_says_what_a_variant_asks_for() -> None:
@@ -269,16 +177,6 @@ def test_imports_point_one_way() -> None:
     for module, files in import_closure(modules).items():
         allowed = ("models/",) if module.startswith("models.") else ("models/", "analysis/")
         assert all(file.startswith(allowed) for file in files), module
-
-
-def test_snakemake_prints_a_config_mistake_in_one_line(tmp_path: Path) -> None:
-    folder = copy_project(tmp_path)
-    for quiet in ((), ("--quiet", "all")):
-        refused = snakemake(folder, "--cores", "1", "--config", "widht=3", *quiet)
-        assert refused.returncode == 1
-        assert "config: 'widht' is not known; did you mean width?" in refused.stderr
-        assert "Traceback" not in refused.stderr
-    assert not (folder / "results").exists()
 
 
 def planned(folder: Path) -> dict[str, int]:

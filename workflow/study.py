@@ -1,6 +1,7 @@
 """From a study's configuration to its runs, and from a module to the code it depends on."""
 
 import difflib
+import functools
 import json
 import re
 import sys
@@ -8,7 +9,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import grimp
-import yaml
 from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.validators import extend
 
@@ -126,18 +126,6 @@ def fits(training: dict, dataset: str) -> None:
         )
 
 
-def refuse(data: dict, schema: str, source: str) -> None:
-    """Hold data against a schema.
-
-    Raises:
-        StudyError: of the first mistake found, which is said to be in `source`.
-    """
-    rules = yaml.safe_load((SCHEMAS / schema).read_text())
-    errors = sorted(Validator(rules).iter_errors(data), key=lambda e: list(e.path))
-    if errors:
-        raise StudyError(f"{source}: {describe(errors[0])}")
-
-
 def whole(_checker: object, x: object) -> bool:
     """JSON Schema takes 1.0 too, which would name a folder seed1.0."""
     return isinstance(x, int) and not isinstance(x, bool)
@@ -164,6 +152,40 @@ Validator = extend(
 )
 
 
+def image_folders(path: Path) -> list[str]:
+    """The folders of one's own images: one is newer when a file comes to it or goes.
+
+    Raises:
+        StudyError: there is none, or Snakemake would take the name of one for something else.
+    """
+    if not path.is_dir():
+        raise StudyError(f"config: image_folder.path: {str(path)!r} is not a folder")
+    folders = [str(folder) for folder in path.glob("**/")]
+    for folder in folders:
+        if not folder.isprintable() or set(folder) & set("{}<>"):
+            raise StudyError(
+                f"config: image_folder: {folder!r}: Snakemake has a meaning for {{ }} < > in a "
+                "path, and none for what cannot be printed; name it otherwise"
+            )
+    return folders
+
+
+def refuse(data: dict, schema: str, source: str) -> None:
+    """Hold data against a schema.
+
+    Raises:
+        StudyError: of the first mistake found, which is said to be in `source`.
+    """
+    errors = sorted(validator(schema).iter_errors(data), key=lambda e: list(e.path))
+    if errors:
+        raise StudyError(f"{source}: {describe(errors[0])}")
+
+
+@functools.cache
+def validator(schema: str) -> Validator:
+    return Validator(read_yaml(SCHEMAS / schema))
+
+
 def describe(error: ValidationError) -> str:
     """One line: the key, what is wrong with it, what it is for."""
     where = ".".join(str(part) for part in error.absolute_path)
@@ -174,7 +196,8 @@ def describe(error: ValidationError) -> str:
         return prefix + unknown(str(name), known)
     if error.validator == "required":
         name = next(key for key in error.validator_value if key not in error.instance)
-        return f"{prefix}{name} is missing: {error.schema['properties'][name]['description']}"
+        meaning = error.schema["properties"][name].get("description")
+        return f"{prefix}{name} is missing" + (f": {meaning}" if meaning else "")
     meaning = error.schema.get("description")
     return (f"{where}: " if where else "") + error.message + (f" ({meaning})" if meaning else "")
 
@@ -184,7 +207,7 @@ def unknown(name: str, known: Iterable[str]) -> str:
     known = list(known)
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(known)}"
-    return f"'{name}' is not known; {hint}"
+    return f"{name!r} is not known; {hint}"
 
 
 def cells(config: dict) -> list[tuple[str, int]]:

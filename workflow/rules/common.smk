@@ -17,6 +17,7 @@ from workflow.study import (
     cells,
     check,
     checkpoints,
+    image_folders,
     import_closure,
     measured_seeds,
     measures,
@@ -53,12 +54,13 @@ configfile: DEFAULT
 
 try:
     check(config, VARIANTS)
+    IMAGES = config.get("image_folder")
+    FOLDERS = image_folders(Path(IMAGES["path"])) if IMAGES else []
 except StudyError as error:
     sys.exit(f"error: {error}")
 
 RESULTS = f"results/{config['study']}"
 DATA = f"results/data/{config['dataset']}"
-IMAGES = config.get("image_folder")
 CELLS = [f"{variant}/depth{depth}" for variant, depth in cells(config)]
 WANTED = [f"{RESULTS}/runs/{cell}/seed{seed}" for cell in CELLS for seed in config["seeds"]]
 RATES = config["tuning"]["lrs"]
@@ -130,11 +132,6 @@ CODE = import_closure(
         *[f"analysis.figures.{path.stem}" for path in Path("analysis/figures").glob("[a-z]*.py")],
     ]
 )
-
-
-def image_folders(wildcards):
-    """The folders whose files are the data: one is newer when a file comes to it or goes."""
-    return [str(path) for path in Path(IMAGES["path"]).glob("**/")] if IMAGES else []
 
 
 def spec(wildcards, seed, kept):
