@@ -19,6 +19,8 @@ from workflow.study import (
     import_closure,
     measured_seeds,
     measures,
+    megabytes,
+    minutes,
     read_variants,
     run_spec,
 )
@@ -85,6 +87,10 @@ JOBS = [
 BENCHMARKS = [f"{RESULTS}/benchmarks/{job}.tsv" for job in JOBS]
 TRAINED = [*RUNS, *TUNING, *PARENTS]
 
+# What a job that trains or measures asks a cluster for, beside time and memory.
+GPU = int(config["device"] == "cuda")  # with `auto` any device will do, and a core is free sooner
+BATCH = config["training"]["batch_size"]
+
 ENVIRONMENT = f"{workflow.basedir}/environment.yml"
 
 
@@ -138,6 +144,11 @@ def measured(wildcards):
         for depth in PAIR
         for seed in measured_seeds(config, wildcards.variant)
     ]
+
+
+def size(wildcards):
+    """What decides how long a job takes: study, variant, and depth, the deeper if it has two."""
+    return config, VARIANTS[wildcards.variant], int(wildcards.get("depth", PAIR[-1]))
 
 
 def start(wildcards, seed):
