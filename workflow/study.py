@@ -230,11 +230,12 @@ def minutes(config: dict, entry: dict, depth: int, trained: int = 0, measured: i
     batch = config["training"]["batch_size"]
     epochs = config["training"]["epochs"] * times["epochs"]
     steps = trained * epochs * (count // batch) + 2000 * measured
-    window = 3 ** sum(side > 1 for side in (height, width))
-    channels = config["width"] * times["width"]  # stages with more have as many fewer positions
-    products = 3 * batch * height * width * window * channels**2  # forwards, and twice backwards
+    axes = sum(side > 1 for side in (height, width))
+    stages = sum((4 / 2**axes) ** stage for stage in range(3)) / 3  # twice as wide, half as long
+    products = 3**axes * (config["width"] * times["width"]) ** 2 * height * width * stages
     start, rate = SPEED[config["device"]]
-    return 10 + math.ceil(3 * steps * depth * (start + products / rate) / 60)
+    step = depth * (start + 3 * batch * products / rate)  # forwards, and twice that backwards
+    return 10 + math.ceil(3 * steps * step / 60)
 
 
 def megabytes(config: dict, entry: dict, depth: int, batch: int) -> int:

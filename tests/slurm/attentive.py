@@ -5,12 +5,12 @@ import asyncio
 import sys
 
 from snakemake.cli import main
-from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
+from snakemake_executor_plugin_slurm import Executor
 
 
-async def sleep(executor: RemoteExecutor) -> None:
+async def sleep(executor: Executor) -> None:
     await asyncio.sleep(1)
 
 
-RemoteExecutor.sleep = sleep
+Executor.sleep = sleep
 sys.exit(main())

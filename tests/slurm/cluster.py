@@ -10,6 +10,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 TEMPLATE = Path(__file__).with_name("slurm.conf")
@@ -85,19 +86,15 @@ class Cluster:
             self.start("slurmd")
             self.until("sinfo --noheader --format %t | grep -qx idle")
         except TimeoutError:
-            self.stop()
+            self.__exit__()
             raise
         return self
 
     def __exit__(self, *error: object) -> None:
-        # Steps outlive the daemon that started them.
-        self.until('scancel --user $(id -un) && test -z "$(squeue --noheader)"')
-        self.stop()
-
-    def stop(self) -> None:
-        for daemon in reversed(self.daemons.values()):
-            daemon.terminate()
-            daemon.wait(10)
+        with suppress(TimeoutError):  # steps outlive the daemon that started them
+            self.until('scancel --user $(id -un) && test -z "$(squeue --noheader)"')
+        for name in reversed(self.daemons):
+            self.stop(name)
 
     def start(self, name: str) -> None:
         with (self.folder / f"{name}.out").open("a") as log:
@@ -106,14 +103,18 @@ class Cluster:
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
 
+    def stop(self, name: str) -> None:
+        self.daemons[name].terminate()
+        self.daemons[name].wait(10)
+
     def kill(self, name: str) -> None:
         self.daemons[name].kill()
         self.daemons[name].wait(10)
 
-    def ask(self, *command: str) -> str:
+    def ask(self, *command: str, check: bool = True) -> str:
         """What a command of Slurm's prints."""
         return subprocess.run(
-            command, env=self.environment, capture_output=True, text=True, check=True
+            command, env=self.environment, capture_output=True, text=True, check=check
         ).stdout
 
     def until(self, command: str, seconds: int = 30) -> None:

@@ -2,6 +2,7 @@
 # each command depends on.
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from snakemake.settings.enums import Quietness
 sys.path.insert(0, str(workflow.basedir))
 
 from workflow.progress import show_progress
+from workflow.slurm import outlast_outages
 from workflow.study import (
     StudyError,
     cells,
@@ -87,9 +89,16 @@ JOBS = [
 BENCHMARKS = [f"{RESULTS}/benchmarks/{job}.tsv" for job in JOBS]
 TRAINED = [*RUNS, *TUNING, *PARENTS]
 
-# What a job that trains or measures asks a cluster for, beside time and memory.
-GPU = int(config["device"] == "cuda")  # with `auto` any device will do, and a core is free sooner
 BATCH = config["training"]["batch_size"]
+
+# On a cluster only a study for GPUs asks for one. Slurm tells a job which it got; a job that got
+# none takes none that it happens to see.
+GPU = int(config["device"] == "cuda")
+if workflow.remote_exec:
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+
+if workflow.is_main_process:
+    outlast_outages()
 
 ENVIRONMENT = f"{workflow.basedir}/environment.yml"
 
