@@ -96,7 +96,7 @@ def main() -> None:
         },
         "rules": cost_by_rule(arguments.benchmarks),
         "attempts": max(run["attempt"] for run in runs.values()),
-        "resumed": False,  # a run that is killed starts again from its first step
+        "resumed": any(run["resumed_after_step"] for run in runs.values()),
         "runs": runs,
     }
     with replacing(arguments.out) as path:

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+# Small networks, and as many processes as processors: more threads would wait for each other.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 ROOT = Path(__file__).resolve().parent.parent
 PARTS = ("Snakefile", "environment.yml", "models", "analysis", "report", "workflow")
 QUICK = ("--cores", "2", "--configfile", "workflow/config/quick.yaml")
@@ -31,6 +34,14 @@ def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]
     return subprocess.run(
         [sys.executable, "-m", "snakemake", *arguments],
         cwd=folder, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def command(module: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run one of the project's modules."""
+    return subprocess.run(
+        [sys.executable, "-m", module, *map(str, arguments)],
+        cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
 
 

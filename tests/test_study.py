@@ -248,7 +248,10 @@ def test_every_measure_is_a_file_and_has_a_figure_of_its_name() -> None:
 
 def test_import_closure_holds_what_a_module_needs_and_no_more() -> None:
     closure = import_closure(["models.train", "analysis.figures.error_by_depth"])
-    modules = "augment data evaluate files initialise network sources tailored train variant"
+    modules = (
+        "augment checkpoint data evaluate files gpu initialise network resume sources tailored "
+        "train variant"
+    )
     assert closure["models.train"] == [f"models/{name}.py" for name in modules.split()]
     assert closure["analysis.figures.error_by_depth"] == [
         "analysis/figures/error_by_depth.py",

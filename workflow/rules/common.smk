@@ -10,7 +10,7 @@ from snakemake.settings.enums import Quietness
 
 sys.path.insert(0, str(workflow.basedir))
 
-from workflow.progress import show_progress
+from workflow.progress import explain_lock, show_progress
 from workflow.study import (
     StudyError,
     cells,
@@ -26,6 +26,9 @@ from workflow.study import (
 if workflow.is_main_process:
     quiet = Quietness.ALL in (workflow.output_settings.quiet or ())
     show_progress(rules=["tune", "train"], errors=quiet)
+    explain_lock()
+    # What a killed job left is whole (models/files.py), but perhaps not all: it is done again.
+    workflow.dag_settings.force_incomplete = True
 
 
 onstart:
