@@ -28,12 +28,17 @@ def copy_project(folder: Path) -> Path:
     return folder
 
 
+def environment(first: str = "") -> dict[str, str]:
+    """This process's, with this Python first on the path, but for what is to come before it."""
+    path = f"{first}{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return {**os.environ, "PATH": path}
+
+
 def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run Snakemake in a folder, with this Python first on the path."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    """Run Snakemake in a folder."""
     return subprocess.run(
         [sys.executable, "-m", "snakemake", *arguments],
-        cwd=folder, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False,
+        cwd=folder, env=environment(), capture_output=True, text=True, check=False,
     )  # fmt: skip
 
 

@@ -142,10 +142,9 @@ def test_twenty_kills_at_random_steps_lose_nothing(tmp_path: Path) -> None:
             time.sleep(draw.uniform(0.1, 0.9) * seconds)
         process.kill() if kind == signal.SIGKILL else process.terminate()
         process.join()
-        if process.exitcode == 0:  # it was faster
+        if (folder / "metrics.json").exists():  # it was faster
             continue
         assert process.exitcode == (-kind if kind == signal.SIGKILL else TERMINATED)
-        assert not (folder / "metrics.json").exists()
         step = checkpoint.read(saved)["state"]["step"] if saved.exists() else 0
         stopped[kind].append(step)
         start(folder.name, math.inf).join()

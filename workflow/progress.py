@@ -1,5 +1,5 @@
 """What the screen shows: how many training runs are done of how many, how long the rest will take,
-and what to do about a lock."""
+and what to do about what a killed run left."""
 
 import logging
 import sys
@@ -49,12 +49,14 @@ def show_progress(rules: list[str], errors: bool) -> None:
     logger.addHandler(Progress(rules, errors))
 
 
-class LockExplained(logging.Filter):
-    """Says in one line why Snakemake cannot lock the folder, and what to do.
+class KillExplained(logging.Filter):
+    """Says in one line why Snakemake will not start after a kill, and what to do.
 
-    Snakemake's own lock does not tell whether the process that made it is alive. This one, which
-    the system lifts when its process ends, does.
+    Snakemake's own lock does not tell whether the process that made it is alive. The one here,
+    which the system lifts when its process ends, does.
     """
+
+    THEIRS = ("Directory cannot be locked", "The files below seem to be incomplete")
 
     def __init__(self, folder: Path):
         super().__init__()
@@ -63,18 +65,18 @@ class LockExplained(logging.Filter):
         try:
             self.lock.acquire(blocking=False)
             self.why = (
-                "error: a run in this folder was killed and left its lock; clear it with "
-                "snakemake --unlock, then run the same command again"
+                "error: a run in this folder was killed; clear its lock with snakemake --unlock, "
+                "then run the same command again with --rerun-incomplete"
             )
         except Timeout:
             self.why = "error: another snakemake is at work in this folder; wait until it is done"
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if "Directory cannot be locked" in record.getMessage():
+        if any(theirs in record.getMessage() for theirs in self.THEIRS):
             record.msg, record.args = self.why, ()
         return True
 
 
-def explain_lock() -> None:
-    """Explain Snakemake's message about the lock of this folder, should it come."""
-    logger.addFilter(LockExplained(Path(".snakemake")))
+def explain_kill() -> None:
+    """Explain Snakemake's refusal to start beside a running or after a killed one."""
+    logger.addFilter(KillExplained(Path(".snakemake")))

@@ -2,6 +2,9 @@
 
 import difflib
 import json
+import os
+import shutil
+import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -199,6 +202,20 @@ def run_spec(
         "checkpoints": checkpoints,
     }
     return json.dumps(spec, sort_keys=True)
+
+
+def gpus() -> int:
+    """How many GPUs of this machine this process may use, without the seconds that PyTorch takes
+    to tell."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return len([name for name in visible.split(",") if name])
+    if not shutil.which("nvidia-smi"):
+        return 0
+    listed = subprocess.run(
+        ["nvidia-smi", "--list-gpus"], capture_output=True, text=True, check=False
+    )
+    return sum(line.startswith("GPU ") for line in listed.stdout.splitlines())
 
 
 def import_closure(modules: Iterable[str]) -> dict[str, list[str]]:

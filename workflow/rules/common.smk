@@ -10,12 +10,13 @@ from snakemake.settings.enums import Quietness
 
 sys.path.insert(0, str(workflow.basedir))
 
-from workflow.progress import explain_lock, show_progress
+from workflow.progress import explain_kill, show_progress
 from workflow.study import (
     StudyError,
     cells,
     check,
     checkpoints,
+    gpus,
     import_closure,
     measured_seeds,
     measures,
@@ -26,9 +27,7 @@ from workflow.study import (
 if workflow.is_main_process:
     quiet = Quietness.ALL in (workflow.output_settings.quiet or ())
     show_progress(rules=["tune", "train"], errors=quiet)
-    explain_lock()
-    # What a killed job left is whole (models/files.py), but perhaps not all: it is done again.
-    workflow.dag_settings.force_incomplete = True
+    explain_kill()
 
 
 onstart:
@@ -37,6 +36,10 @@ onstart:
     # core. On one machine the cores are limit enough.
     if workflow.local_exec:
         workflow.scheduler.job_rate_limiter = None
+        # Of the jobs that take a GPU, as many run at a time as there are, unless --resources gpu=N
+        # asks for more on each.
+        if "gpu" not in workflow.global_resources:
+            workflow.register_resource("gpu", GPUS)
 
 
 try:
@@ -44,6 +47,11 @@ try:
     check(config, VARIANTS)
 except StudyError as error:
     raise WorkflowError(str(error))
+
+GPUS = gpus() if config["device"] != "cpu" else 0
+# What a job that trains or measures asks for. A study for any device takes a GPU where Snakemake
+# starts on a machine that has one.
+GPU = int(config["device"] == "cuda" or GPUS > 0)
 
 RESULTS = f"results/{config['study']}"
 DATA = f"results/data/{config['dataset']}"

@@ -67,6 +67,8 @@ rule measure:
     conda:
         ENVIRONMENT
     threads: 1
+    resources:
+        gpu=GPU,
     params:
         runs=lambda wildcards: measured(wildcards),
         measures=lambda wildcards: json.dumps(measures(config, wildcards.variant), sort_keys=True),

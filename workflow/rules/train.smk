@@ -28,6 +28,7 @@ rule tune:
     threads: 1
     resources:
         attempt=lambda wildcards, attempt: attempt,
+        gpu=GPU,
     params:
         spec=lambda wildcards: spec(wildcards, config["tuning"]["seed"], []),
         start=start_option,
@@ -68,6 +69,7 @@ rule train:
     threads: 1
     resources:
         attempt=lambda wildcards, attempt: attempt,
+        gpu=GPU,
     params:
         spec=lambda wildcards: spec(wildcards, wildcards.seed, kept(wildcards)),
         start=start_option,
