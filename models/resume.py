@@ -1,10 +1,11 @@
 """Going on where a killed run stopped.
 
 All that changes while a network trains is saved once a minute, and at once when the process is told
-to end (SIGTERM, which Slurm sends before it kills), in resume.pt beside the run's outputs.
-Snakemake, which deletes the outputs of a job that failed, does not know that file. It belongs to
-one specification, code, data, PyTorch, kind of processor and number of threads; the run that goes
-on from it ends with the bits of one that was never stopped. For any other it is discarded.
+to end (by Ctrl-C, or by SIGTERM, which Slurm sends before it kills), in resume.pt beside the run's
+outputs. Snakemake, which deletes the outputs of a job that failed, does not know that file. It
+belongs to one specification, code, data, PyTorch, kind of processor and number of threads; the run
+that goes on from it ends with the bits of one that was never stopped. For any other it is
+discarded.
 """
 
 import hashlib
@@ -21,12 +22,14 @@ from models import checkpoint
 from models.variant import Run, to_json
 
 RESUME = "resume.pt"
-TERMINATED = 128 + signal.SIGTERM  # the exit status of a process that left on SIGTERM
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+TOLD_TO_END = 128 + signal.SIGTERM  # the exit status of a process that did
 
 
-def leave_on_sigterm() -> None:
-    """Let SIGTERM end this process like an error does, so that temporary files are removed."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+def leave_when_told() -> None:
+    """Let a signal end this process like an error does, so that temporary files are removed."""
+    for each in SIGNALS:
+        signal.signal(each, lambda *_: sys.exit(TOLD_TO_END))
 
 
 def fingerprint(run: Run, manifest: Path, device: str) -> str:
@@ -86,12 +89,17 @@ class Resume:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """While the block runs, SIGTERM waits for the next call of `after_step`."""
-        before = signal.signal(signal.SIGTERM, lambda *_: setattr(self, "told_to_end", True))
+        """While the block runs, a signal to end waits for the next call of `after_step`."""
+
+        def note(*_: object) -> None:
+            self.told_to_end = True
+
+        before = [signal.signal(each, note) for each in SIGNALS]
         try:
             yield
         finally:
-            signal.signal(signal.SIGTERM, before)
+            for each, handler in zip(SIGNALS, before, strict=True):
+                signal.signal(each, handler)
 
     def after_step(self, snapshot: Callable[[], dict], last: bool) -> None:
         """Save what `snapshot` gives, if it is time to. Leaves if the process was told to end."""
@@ -102,7 +110,7 @@ class Resume:
         self.last_save = time.monotonic()
         if self.told_to_end:
             print(f"told to end: saved after step {state['step']}", file=sys.stderr)
-            sys.exit(TERMINATED)
+            sys.exit(TOLD_TO_END)
 
     def forget(self) -> None:
         """Remove what was saved: the run is done."""

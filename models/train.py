@@ -37,7 +37,7 @@ from models.files import replacing, sweep
 from models.gpu import claim
 from models.initialise import grow, initialise, start_at_identity
 from models.network import Network
-from models.resume import RESUME, Resume, fingerprint, leave_on_sigterm
+from models.resume import RESUME, Resume, fingerprint, leave_when_told
 from models.variant import Run, TrainSpec, from_dict, to_json
 
 # Learning rate as a fraction of the peak, at `step` of `total`.
@@ -359,7 +359,7 @@ def prepare(parser: argparse.ArgumentParser) -> argparse.Namespace:
     parser.add_argument("--attempt", type=int, default=1, help="recorded, not used")
     parser.add_argument("--save-every", type=float, default=60, metavar="SECONDS")
     arguments = parser.parse_args()
-    leave_on_sigterm()
+    leave_when_told()
     try:
         arguments.device = deterministic(arguments.threads, arguments.device)
     except ValueError as error:
