@@ -10,7 +10,7 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,$(
 .PHONY: report test slurm-test clean
 
 report: $(VENV)/installed
-	snakemake --cores $(CORES) --quiet all
+	snakemake --cores $(CORES) --quiet all --rerun-incomplete
 	@printf 'HTML  %s\nPDF   %s\n' results/default/report/index.html results/default/report/report.pdf
 
 test: $(VENV)/installed

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from models import checkpoint
 from models.files import replacing
 
 FOLDER = Path("results/data")
@@ -71,7 +72,7 @@ def load(name: str, folder: Path = FOLDER) -> Dataset:
     if not path.exists():
         prepare(name, folder)
     # Mapped, not read: the jobs of one machine share the pages.
-    return Dataset(**torch.load(path, weights_only=True, mmap=True))
+    return Dataset(**checkpoint.read(path, mmap=True))
 
 
 def prepare(name: str, folder: Path, images: ImageFolder | None = None) -> None:
@@ -119,8 +120,7 @@ def prepare(name: str, folder: Path, images: ImageFolder | None = None) -> None:
     }
     with replacing(folder / f"{name}.json") as path:
         path.write_text(json.dumps(manifest, indent=2) + "\n")
-    with replacing(folder / f"{name}.pt") as path:
-        torch.save(tensors, path)
+    checkpoint.write(folder / f"{name}.pt", tensors)
 
 
 def content_hash(arrays: dict[str, np.ndarray]) -> str:

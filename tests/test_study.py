@@ -197,8 +197,9 @@ def test_a_memory_limit_holds_what_a_step_keeps() -> None:
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         Network(Variant(), 56, 8, shape, 10)(torch.zeros(50, *shape))
-    config = study("cifar10", device="cpu")
-    limit = megabytes(config, {}, 56, batch=50) - megabytes(config, {}, 56, batch=0)
+    empty = {**DEFAULT["training"], "batch_size": 0}
+    limit = megabytes(study("cifar10", device="cpu"), {}, 56)
+    limit -= megabytes(study("cifar10", device="cpu", training=empty), {}, 56)
     assert 1 < limit / (sum(kept.values()) / 2**20) < 4
 
 
@@ -207,8 +208,9 @@ def test_limits_know_ones_own_images(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     folder = {"path": str(tmp_path), "size": 1024}
-    config = study("leaves", device="cpu", image_folder=folder)
-    assert megabytes(config, {}, 8, batch=0) == 1500 + 2 * 3 * 3 * 4
+    empty = {**DEFAULT["training"], "batch_size": 0}
+    config = study("leaves", device="cpu", image_folder=folder, training=empty)
+    assert megabytes(config, {}, 8) == 1500 + 2 * 3 * 3 * 4
 
 
 def test_only_a_study_for_gpus_waits_for_one(tmp_path: Path) -> None:
@@ -311,7 +313,10 @@ def test_every_measure_is_a_file_and_has_a_figure_of_its_name() -> None:
 
 def test_import_closure_holds_what_a_module_needs_and_no_more() -> None:
     closure = import_closure(["models.train", "analysis.figures.error_by_depth"])
-    modules = "augment data evaluate files initialise network sources tailored train variant"
+    modules = (
+        "augment checkpoint data evaluate files gpu initialise network resume sources tailored "
+        "train variant"
+    )
     assert closure["models.train"] == [f"models/{name}.py" for name in modules.split()]
     assert closure["analysis.figures.error_by_depth"] == [
         "analysis/figures/error_by_depth.py",

@@ -4,6 +4,8 @@ import difflib
 import json
 import math
 import os
+import shutil
+import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -238,16 +240,32 @@ def minutes(config: dict, entry: dict, depth: int, trained: int = 0, measured: i
     return 10 + math.ceil(3 * steps * step / 60)
 
 
-def megabytes(config: dict, entry: dict, depth: int, batch: int) -> int:
-    """Memory limit of a job that keeps the layers' outputs for a batch, to go back through them.
+def megabytes(config: dict, entry: dict, depth: int, measured: bool = False) -> int:
+    """Memory limit of a job that keeps the layers' outputs for a batch, to go back through them;
+    measuring, for some 1000 images.
 
     Twice what Python, PyTorch and Snakemake take; the images, twice; each output, four times.
     """
+    batch = 1000 if measured else config["training"]["batch_size"]
     count, (channels, height, width) = images(config)
     programs = 6000 if config["device"] == "cuda" else 1500
     widened = config["width"] * entry.get("times", {}).get("width", 1)
     numbers = 2 * count * channels * height * width + 4 * batch * depth * widened * height * width
     return programs + 4 * numbers // 2**20
+
+
+def gpus() -> int:
+    """How many GPUs of this machine this process may use, without the seconds that PyTorch takes
+    to tell."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return len([name for name in visible.split(",") if name])
+    if not shutil.which("nvidia-smi"):
+        return 0
+    listed = subprocess.run(
+        ["nvidia-smi", "--list-gpus"], capture_output=True, text=True, check=False
+    )
+    return sum(line.startswith("GPU ") for line in listed.stdout.splitlines())
 
 
 def import_closure(modules: Iterable[str]) -> dict[str, list[str]]:

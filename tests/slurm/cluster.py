@@ -8,6 +8,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from contextlib import suppress
@@ -32,7 +33,7 @@ def lacking() -> str | None:
 
 
 class Cluster:
-    """A context: Slurm runs within. `environment` is that of a user of it."""
+    """A context: Slurm runs within. `environment` is that of a user of it and of this Python."""
 
     def __init__(self, folder: Path, cpus: int = 2):
         self.folder = folder
@@ -49,7 +50,7 @@ class Cluster:
         }  # fmt: skip
         self.environment = {
             **os.environ,
-            "PATH": f"{folder}/bin{os.pathsep}{SYSTEM}",
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), f"{folder}/bin", SYSTEM]),
             "SLURM_CONF": str(configuration),
             "MUNGE": f"{folder}/munge.sock",
         }
@@ -57,7 +58,7 @@ class Cluster:
             (folder / name).mkdir(parents=True)
         (folder / "munge.key").write_bytes(os.urandom(128))
         (folder / "munge.key").chmod(0o600)
-        folder.chmod(0o755)
+        folder.chmod(0o755)  # munge wants its socket within reach of all users
         ports = [socket.socket() for _ in range(2)]
         for port in ports:
             port.bind(("127.0.0.1", 0))

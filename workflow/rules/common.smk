@@ -11,13 +11,14 @@ from snakemake.settings.enums import Quietness
 
 sys.path.insert(0, str(workflow.basedir))
 
-from workflow.progress import show_progress
+from workflow.progress import explain_kill, show_progress
 from workflow.slurm import outlast_outages
 from workflow.study import (
     StudyError,
     cells,
     check,
     checkpoints,
+    gpus,
     import_closure,
     measured_seeds,
     measures,
@@ -30,6 +31,8 @@ from workflow.study import (
 if workflow.is_main_process:
     quiet = Quietness.ALL in (workflow.output_settings.quiet or ())
     show_progress(rules=["tune", "train"], errors=quiet)
+    explain_kill()
+    outlast_outages()
 
 
 onstart:
@@ -38,6 +41,10 @@ onstart:
     # core. On one machine the cores are limit enough.
     if workflow.local_exec:
         workflow.scheduler.job_rate_limiter = None
+        # Of the jobs that take a GPU, as many run at a time as there are, unless --resources gpu=N
+        # asks for more on each.
+        if "gpu" not in workflow.global_resources:
+            workflow.register_resource("gpu", GPUS)
 
 
 try:
@@ -45,6 +52,11 @@ try:
     check(config, VARIANTS)
 except StudyError as error:
     raise WorkflowError(str(error))
+
+# Slurm tells a job which GPU it got. One that got none takes none that it happens to see.
+if workflow.remote_exec:
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+GPUS = gpus() if config["device"] != "cpu" else 0
 
 RESULTS = f"results/{config['study']}"
 DATA = f"results/data/{config['dataset']}"
@@ -88,17 +100,6 @@ JOBS = [
 ]
 BENCHMARKS = [f"{RESULTS}/benchmarks/{job}.tsv" for job in JOBS]
 TRAINED = [*RUNS, *TUNING, *PARENTS]
-
-BATCH = config["training"]["batch_size"]
-
-# On a cluster only a study for GPUs asks for one. Slurm tells a job which it got; a job that got
-# none takes none that it happens to see.
-GPU = int(config["device"] == "cuda")
-if workflow.remote_exec:
-    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
-
-if workflow.is_main_process:
-    outlast_outages()
 
 ENVIRONMENT = f"{workflow.basedir}/environment.yml"
 
@@ -153,6 +154,12 @@ def measured(wildcards):
         for depth in PAIR
         for seed in measured_seeds(config, wildcards.variant)
     ]
+
+
+def gpu(wildcards):
+    """GPUs that a job asks for. A study for any device takes one where Snakemake starts on a machine
+    that has some, but does not wait for one of a cluster's."""
+    return int(config["device"] == "cuda" or (GPUS > 0 and workflow.local_exec))
 
 
 def size(wildcards):

@@ -72,8 +72,8 @@ rule measure:
         runtime=lambda wildcards, attempt: (
             attempt * minutes(*size(wildcards), measured=len(measured(wildcards)))
         ),
-        mem_mb=lambda wildcards, attempt: attempt * megabytes(*size(wildcards), batch=1000),
-        gpu=GPU,
+        mem_mb=lambda wildcards, attempt: attempt * megabytes(*size(wildcards), measured=True),
+        gpu=gpu,
     params:
         runs=lambda wildcards: measured(wildcards),
         measures=lambda wildcards: json.dumps(measures(config, wildcards.variant), sort_keys=True),

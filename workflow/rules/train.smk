@@ -29,8 +29,8 @@ rule tune:
     resources:
         attempt=lambda wildcards, attempt: attempt,
         runtime=lambda wildcards, attempt: attempt * minutes(*size(wildcards), trained=len(TRIED)),
-        mem_mb=lambda wildcards, attempt: attempt * megabytes(*size(wildcards), batch=BATCH),
-        gpu=GPU,
+        mem_mb=lambda wildcards, attempt: attempt * megabytes(*size(wildcards)),
+        gpu=gpu,
     params:
         spec=lambda wildcards: spec(wildcards, config["tuning"]["seed"], []),
         start=start_option,
@@ -72,8 +72,8 @@ rule train:
     resources:
         attempt=lambda wildcards, attempt: attempt,
         runtime=lambda wildcards, attempt: attempt * minutes(*size(wildcards), trained=1),
-        mem_mb=lambda wildcards, attempt: attempt * megabytes(*size(wildcards), batch=BATCH),
-        gpu=GPU,
+        mem_mb=lambda wildcards, attempt: attempt * megabytes(*size(wildcards)),
+        gpu=gpu,
     params:
         spec=lambda wildcards: spec(wildcards, wildcards.seed, kept(wildcards)),
         start=start_option,
