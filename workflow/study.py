@@ -153,23 +153,19 @@ def cells(config: dict) -> list[tuple[str, int]]:
     ]
 
 
-def kind(config: dict, variant: str) -> str:
-    """What a variant is to a study: one of its variants or of its interventions."""
-    return "variants" if variant in config["variants"] else "interventions"
-
-
 def measures(config: dict, variant: str) -> dict[str, dict]:
     """The settings of each measure as `variant` is measured, with the moments it is measured at."""
+    kind = "variants" if variant in config["variants"] else "interventions"
     return {
-        name: {**settings, "at": settings["at"][kind(config, variant)]}
+        name: {**settings, "at": settings["at"][kind]}
         for name, settings in config["measures"].items()
         if name != "seeds"
     }
 
 
-def measured_seeds(config: dict, variant: str) -> list[int]:
+def measured_seeds(config: dict) -> list[int]:
     """The seeds whose networks are measured: the first few of the study's."""
-    return config["seeds"][: config["measures"]["seeds"][kind(config, variant)]]
+    return config["seeds"][: config["measures"]["seeds"]]
 
 
 def checkpoints(config: dict, variant: str, depth: int, seed: int) -> list[str]:
@@ -178,7 +174,7 @@ def checkpoints(config: dict, variant: str, depth: int, seed: int) -> list[str]:
     Covariate shift looks at the weights after one more step too.
     """
     steps = set()
-    if depth in config["compare_depths"].values() and seed in measured_seeds(config, variant):
+    if depth in config["compare_depths"].values() and seed in measured_seeds(config):
         for name, settings in measures(config, variant).items():
             done = [0 if at == "init" else int(at[4:]) for at in settings["at"] if at != "end"]
             steps |= {step + (name == "ics") for step in done} | set(done)

@@ -152,7 +152,7 @@ def measured(wildcards):
     return [
         f"{RESULTS}/runs/{wildcards.variant}/depth{depth}/seed{seed}"
         for depth in PAIR
-        for seed in measured_seeds(config, wildcards.variant)
+        for seed in measured_seeds(config)
     ]
 
 
