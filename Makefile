@@ -7,14 +7,17 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,$(shell \
 	$(name) -c 'import sys; sys.version_info < (3, 11) or print(sys.executable)' 2>/dev/null)))
 
-.PHONY: report test clean
+.PHONY: report test slurm-test clean
 
 report: $(VENV)/installed
-	snakemake --cores $(CORES) --quiet all
+	snakemake --cores $(CORES) --quiet all --rerun-incomplete
 	@printf 'HTML  %s\nPDF   %s\n' results/default/report/index.html results/default/report/report.pdf
 
 test: $(VENV)/installed
 	pytest
+
+slurm-test: $(VENV)/installed
+	pytest --capture=no tests/test_slurm.py
 
 clean:
 	rm -rf results .snakemake

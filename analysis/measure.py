@@ -94,8 +94,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
-    device = deterministic(arguments.threads, arguments.device)
     try:
+        device = deterministic(arguments.threads, arguments.device)
         data = load(read_run(arguments.runs[0] / "run.json").dataset, arguments.data).to(device)
         runs = [read(folder, data) for folder in arguments.runs]
         for name, rows in measure(runs, arguments.measures).items():

@@ -86,6 +86,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     runs = runs_record(arguments.runs)
+    resumed = sum(run["resumed_after_step"] > 0 for run in runs.values())
     record = {
         "config": json.loads(arguments.config.read_text()),
         "host": host(),
@@ -96,7 +97,8 @@ def main() -> None:
         },
         "rules": cost_by_rule(arguments.benchmarks),
         "attempts": max(run["attempt"] for run in runs.values()),
-        "resumed": False,  # a run that is killed starts again from its first step
+        "resumed": resumed > 0,
+        "resumed_runs": resumed,
         "runs": runs,
     }
     with replacing(arguments.out) as path:

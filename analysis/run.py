@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
+from models import checkpoint
 from models.data import Dataset
 from models.evaluate import precise_batch_norm
 from models.network import Block, Network
@@ -93,8 +94,7 @@ class Finished:
 
 def read(folder: Path, data: Dataset) -> Finished:
     """The run in a folder. Loads weights only: a hostile file runs nothing."""
-    weights = torch.load(folder / "checkpoint.pt", weights_only=True)
-    return Finished(read_run(folder / "run.json"), data, weights)
+    return Finished(read_run(folder / "run.json"), data, checkpoint.read(folder / "checkpoint.pt"))
 
 
 def step_of(moment: str) -> int | None:

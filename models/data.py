@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from models import checkpoint
 from models.files import replacing
 from models.records import build, nearest
 
@@ -69,12 +70,8 @@ def load(name: str, folder: Path = FOLDER) -> Dataset:
     path = folder / f"{name}.pt"
     if not path.exists():
         prepare(name, folder)
-    try:
-        # Mapped, not read: the jobs of one machine share the pages.
-        return Dataset(**torch.load(path, weights_only=True, mmap=True))
-    except Exception as error:  # of any type: damaged bytes lead torch anywhere
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise ValueError(f"{path}: not a prepared data set; remove it: {reason}") from None
+    # Mapped, not read: the jobs of one machine share the pages.
+    return Dataset(**checkpoint.read(path, mmap=True))
 
 
 def prepare(name: str, folder: Path, images: ImageFolder | None = None) -> None:
@@ -121,8 +118,7 @@ def prepare(name: str, folder: Path, images: ImageFolder | None = None) -> None:
     }
     with replacing(folder / f"{name}.json") as path:
         path.write_text(json.dumps(manifest, indent=2) + "\n")
-    with replacing(folder / f"{name}.pt") as path:
-        torch.save(tensors, path)
+    checkpoint.write(folder / f"{name}.pt", tensors)
 
 
 def content_hash(arrays: dict[str, np.ndarray]) -> str:

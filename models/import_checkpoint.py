@@ -14,8 +14,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from models import checkpoint
 from models.evaluate import evaluate
-from models.files import replacing
 from models.network import Network
 from models.sources import read_cifar10
 from models.variant import Variant
@@ -95,8 +95,7 @@ def main() -> None:
     arguments = parser.parse_args()
     try:
         network = network_of(read_checkpoint(arguments.checkpoint))
-        with replacing(arguments.out) as path:
-            torch.save({"end": network.state_dict()}, path)
+        checkpoint.write(arguments.out, {"end": network.state_dict()})
         if arguments.cifar10:
             arrays = read_cifar10(arguments.cifar10)
             mean, std = (torch.tensor(values)[:, None, None] for values in (MEAN, STD))

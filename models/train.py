@@ -7,7 +7,8 @@ DIR receives run.json (the specification), history.csv (a row every so many step
 specification gives the same bits on the same processor and number of threads.
 
 A network that grows from a trained one (`start`) takes it from --start, the folder of that run,
-or trains it first.
+or trains it first. A run that is killed goes on where it stopped when it is started again (see
+models/resume.py).
 """
 
 import argparse
@@ -17,9 +18,9 @@ import math
 import os
 import platform
 import resource
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, fields
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -28,12 +29,15 @@ from torch import Tensor, nn
 from torch.optim.sgd import sgd
 from tqdm import tqdm
 
+from models import checkpoint
 from models.augment import crop_and_flip
 from models.data import FOLDER, Dataset, load
 from models.evaluate import evaluate, precise_batch_norm
-from models.files import replacing
+from models.files import replacing, sweep
+from models.gpu import claim
 from models.initialise import grow, initialise, start_at_identity
 from models.network import Network
+from models.resume import RESUME, Resume, fingerprint, leave_when_told
 from models.variant import Run, TrainSpec, from_dict, to_json
 
 # Learning rate as a fraction of the peak, at `step` of `total`.
@@ -82,11 +86,17 @@ def build(run: Run, data: Dataset, trained: dict[str, Tensor] | None = None) -> 
 
 
 def train(
-    network: nn.Module, run: Run, data: Dataset, observe: Callable[[int], None] = lambda step: None
+    network: nn.Module,
+    run: Run,
+    data: Dataset,
+    observe: Callable[[int, Callable[[], dict]], None] = lambda step, snapshot: None,
+    saved: dict | None = None,
 ) -> list[Record]:
     """Train in place, and return the history. Stops at the record of a loss that is not finite.
 
-    `observe` is called with the number of steps done, after each.
+    `observe` is called after each step with the number of steps done and a function that returns
+    all that training goes on from, as plain values and tensors on the CPU. Given such a state as
+    `saved`, training goes on from it, and ends with the same bits as if it had never stopped.
     """
     spec = run.train
     device = data.train_inputs.device
@@ -99,11 +109,38 @@ def train(
     draws = torch.Generator().manual_seed(run.seed)  # of augmentation
     torch.manual_seed(run.seed)  # of noise that is part of the network
     loss_sum, wrong, since = torch.zeros((), device=device), torch.zeros((), device=device), 0
-    history = []
+    history: list[Record] = []
+    first = 0
+    if saved:
+        network.load_state_dict(saved["network"])
+        for (_, _, momenta), values in zip(groups, saved["momenta"], strict=True):
+            momenta[:] = [value.to(device) for value in values]
+        draws.set_state(saved["draws"])
+        set_noise_state(saved["noise"], device)
+        loss_sum, wrong = saved["loss_sum"].to(device), saved["wrong"].to(device)
+        history = [Record(**row) for row in saved["history"]]
+        since, first = saved["since"], saved["step"]
+
+    def snapshot() -> dict:
+        return {
+            "network": state(network),
+            "momenta": [[value.cpu() for value in momenta] for _, _, momenta in groups],
+            "draws": draws.get_state(),
+            "noise": noise_state(device),
+            "loss_sum": loss_sum.cpu(),
+            "wrong": wrong.cpu(),
+            "history": [asdict(record) for record in history],
+            "since": since,
+            "step": done,
+        }
+
     network.train()
-    for step, batch in enumerate(
-        tqdm(batches(run, len(data.train_targets), device), f"{run.variant} {run.depth}", total)
+    order = islice(batches(run, len(data.train_targets), device), first, None)
+    for done, batch in enumerate(
+        tqdm(order, f"{run.variant} {run.depth}", total, initial=first), first + 1
     ):
+        if history and not math.isfinite(history[-1].train_loss):
+            break
         x, y = data.train_inputs[batch], data.train_targets[batch]
         with torch.autocast(device.type, torch.bfloat16, enabled=half):
             logits = network(augment(x, draws))
@@ -112,7 +149,7 @@ def train(
             weight.grad = None
         loss.backward()
         transform(weights, spec)
-        lr = spec.lr * lr_factor(step, total, spec)
+        lr = spec.lr * lr_factor(done - 1, total, spec)
         for factor, group, momenta in groups:
             # The function under torch.optim.SGD, whose class imports the compiler, a second long.
             sgd(
@@ -124,19 +161,29 @@ def train(
         loss_sum += loss.detach()
         wrong += (logits.detach().argmax(1) != y).sum()
         since += 1
-        observe(step + 1)
-        if since == spec.record_every or step + 1 == total:
+        if since == spec.record_every or done == total:
             test = evaluate(
                 network, data.test_inputs, data.test_targets, spec.evaluation_batch_size
             )
             network.train()
             losses, errors = loss_sum.item() / since, wrong.item() / (since * spec.batch_size)
-            history.append(Record(step // steps + 1, step + 1, lr, losses, errors, *test))
-            if not math.isfinite(losses):
-                break
+            history.append(Record((done - 1) // steps + 1, done, lr, losses, errors, *test))
             loss_sum.zero_(), wrong.zero_()
             since = 0
+        observe(done, snapshot)
     return history
+
+
+def noise_state(device: torch.device) -> Tensor:
+    """The state of the global generator from which the network's own noise is drawn."""
+    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
+
+
+def set_noise_state(value: Tensor, device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(value, device)
+    else:
+        torch.set_rng_state(value)
 
 
 def total_steps(run: Run, data: Dataset) -> int:
@@ -230,24 +277,28 @@ def final_metrics(network: nn.Module, run: Run, data: Dataset, history: list[Rec
 
 
 def perform(
-    run: Run, data: Dataset, folder: Path, trained: dict[str, Tensor] | None, attempt: int
+    run: Run,
+    data: Dataset,
+    folder: Path,
+    trained: dict[str, Tensor] | None,
+    resume: Resume,
+    attempt: int,
 ) -> dict:
     """Build, train and judge one network; write its folder; return its metrics.
 
     `trained` is the state dict that it grows from. If there has to be one and it is not given,
     `run.start` is trained first, and leaves no files.
     """
-    cpu_start = time.process_time()
+    sweep(folder)
     if run.start is not None and trained is None:
-        trained = finished(run.start, data, None)[1]["end"]
-    start = time.perf_counter()
-    history, weights, metrics = finished(run, data, trained)
+        trained = finished(run.start, data, None, resume.of_start())[1]["end"]
+    history, weights, metrics = finished(run, data, trained, resume)
     record = {
-        "train_seconds": time.perf_counter() - start,
-        "cpu_seconds": time.process_time() - cpu_start,
+        **resume.cost(),
         "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "threads": torch.get_num_threads(),
         "attempt": attempt,
+        "resumed_after_step": resume.step,  # zero if it was never stopped
         "host": platform.node(),
         "device": str(data.train_inputs.device),
         "torch": torch.__version__,
@@ -259,27 +310,30 @@ def perform(
         writer.writeheader()
         writer.writerows(asdict(record) for record in history)
     if run.checkpoints:
-        with replacing(folder / "checkpoint.pt") as path:
-            # A run that is short, or diverged, did not come to all of them.
-            kept = {name: weights[name] for name in run.checkpoints if name in weights}
-            torch.save(kept, path)
+        # A run that is short, or diverged, did not come to all of them.
+        kept = {name: weights[name] for name in run.checkpoints if name in weights}
+        checkpoint.write(folder / "checkpoint.pt", kept)
     with replacing(folder / "metrics.json") as path:
         path.write_text(json.dumps({**metrics, "record": record}, indent=2, allow_nan=False) + "\n")
     return metrics
 
 
 def finished(
-    run: Run, data: Dataset, trained: dict[str, Tensor] | None
+    run: Run, data: Dataset, trained: dict[str, Tensor] | None, resume: Resume
 ) -> tuple[list[Record], dict[str, dict[str, Tensor]], dict]:
     """History, weights (on the CPU) at init, the end and the moments it keeps, and metrics."""
     network = build(run, data, trained)
-    weights = {"init": state(network)}
+    total = total_steps(run, data)
+    saved = resume.load()
+    weights = saved["weights"] if saved else {"init": state(network)}
 
-    def keep(step: int) -> None:
+    def observe(step: int, snapshot: Callable[[], dict]) -> None:
         if f"step{step}" in run.checkpoints:
             weights[f"step{step}"] = state(network)
+        resume.after_step(lambda: {**snapshot(), "weights": weights}, last=step == total)
 
-    history = train(network, run, data, keep)
+    with resume.listening():
+        history = train(network, run, data, observe, saved)
     metrics = final_metrics(network, run, data, history)
     weights["end"] = state(network)
     return history, weights, metrics
@@ -291,7 +345,7 @@ def state(network: nn.Module) -> dict[str, Tensor]:
 
 def end_of(folder: Path) -> dict[str, Tensor]:
     """The weights with which a finished run ended."""
-    return torch.load(folder / "checkpoint.pt", weights_only=True)["end"]
+    return checkpoint.read(folder / "checkpoint.pt")["end"]
 
 
 def prepare(parser: argparse.ArgumentParser) -> argparse.Namespace:
@@ -303,13 +357,22 @@ def prepare(parser: argparse.ArgumentParser) -> argparse.Namespace:
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--attempt", type=int, default=1, help="recorded, not used")
+    parser.add_argument("--save-every", type=float, default=60, metavar="SECONDS")
     arguments = parser.parse_args()
-    arguments.device = deterministic(arguments.threads, arguments.device)
+    leave_when_told()
+    try:
+        arguments.device = deterministic(arguments.threads, arguments.device)
+    except ValueError as error:
+        parser.exit(1, f"error: {error}\n")
     return arguments
 
 
 def deterministic(threads: int, device: str) -> str:
-    """Set what makes this process repeat itself bit by bit; the device that `auto` stands for."""
+    """Set what makes this process repeat itself bit by bit; the processor it computes on.
+
+    Raises:
+        ValueError: a GPU was asked for, and there is none.
+    """
     torch.set_num_threads(threads)
     # "error" does what use_deterministic_algorithms(True) does, without its import of the
     # compiler, which takes a second. cuBLAS is deterministic only with a workspace of its own.
@@ -319,9 +382,9 @@ def deterministic(threads: int, device: str) -> str:
     torch.utils.deterministic.fill_uninitialized_memory = False
     torch.backends.cudnn.allow_tf32 = False  # float32 is float32 on a GPU too
     torch.set_flush_denormal(True)  # a dying network is no reason for a slow one
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return device
+    if device == "cpu" or (device == "auto" and not torch.cuda.is_available()):
+        return "cpu"
+    return claim()
 
 
 def specification(arguments: argparse.Namespace) -> dict:
@@ -331,6 +394,12 @@ def specification(arguments: argparse.Namespace) -> dict:
     if arguments.start:
         spec["start"] = json.loads((arguments.start / "run.json").read_text())
     return spec
+
+
+def resumable(run: Run, folder: Path, arguments: argparse.Namespace) -> Resume:
+    """What a run that writes to `folder` goes on from."""
+    key = fingerprint(run, arguments.data / f"{run.dataset}.json", arguments.device)
+    return Resume(folder / RESUME, key, arguments.save_every)
 
 
 def main() -> None:
@@ -344,7 +413,9 @@ def main() -> None:
         run = from_dict(spec)
         data = load(run.dataset, arguments.data).to(arguments.device)
         trained = end_of(arguments.start) if arguments.start else None
-        perform(run, data, arguments.out, trained, arguments.attempt)
+        resume = resumable(run, arguments.out, arguments)
+        perform(run, data, arguments.out, trained, resume, arguments.attempt)
+        resume.forget()
     except (OSError, ValueError) as error:
         parser.exit(1, f"error: {error}\n")
 

@@ -13,7 +13,7 @@ import sys
 
 from models.data import load
 from models.files import replacing
-from models.train import end_of, perform, prepare, specification
+from models.train import end_of, perform, prepare, resumable, specification
 from models.variant import from_dict
 
 
@@ -37,6 +37,7 @@ def main() -> None:
     # A grid of one rate leaves nothing to try.
     losses: dict[float, float | None] = dict.fromkeys(map(float, arguments.lrs))
     tried = arguments.lrs if len(losses) > 1 else []
+    resumes = []
     try:
         spec = specification(arguments)
         data = load(spec["dataset"], arguments.data).to(arguments.device)
@@ -45,12 +46,16 @@ def main() -> None:
             # Only the end counts; testing on the way would take a tenth of the time.
             settings = {**spec["train"], "lr": float(lr), "record_every": sys.maxsize}
             run = from_dict({**spec, "train": settings})
-            metrics = perform(run, data, arguments.out / f"lr{lr}", trained, arguments.attempt)
+            folder = arguments.out / f"lr{lr}"
+            resumes.append(resumable(run, folder, arguments))
+            metrics = perform(run, data, folder, trained, resumes[-1], arguments.attempt)
             losses[float(lr)] = metrics["train_loss"]
     except (OSError, ValueError) as error:
         parser.exit(1, f"error: {error}\n")
     with replacing(arguments.out / "chosen.json") as path:
         path.write_text(json.dumps(choose(losses), indent=2) + "\n")
+    for resume in resumes:  # not before: a job that is killed loses the rates it has done
+        resume.forget()
 
 
 if __name__ == "__main__":

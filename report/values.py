@@ -344,8 +344,8 @@ def from_provenance(record: dict) -> Iterator[Value]:
         "cost.training_minutes", minutes, fixed(minutes, 1), "min",
         Source(file, "runs.*.cpu_seconds", {}, "sum"),
     )  # fmt: skip
-    attempts = record["attempts"]
-    yield Value("cost.attempts", attempts, str(attempts), "", Source(file, "attempts"))
+    for key in ("attempts", "resumed_runs"):
+        yield Value(f"cost.{key}", record[key], count(record[key]), "", Source(file, key))
 
 
 CELL = ("train_error", "test_error", "train_loss", "lr", "parameters", "diverged", "steps", "run")

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+# Small networks, and as many processes as processors: more threads would wait for each other.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 ROOT = Path(__file__).resolve().parent.parent
 PARTS = ("Snakefile", "environment.yml", "models", "analysis", "report", "workflow")
 QUICK = ("--cores", "2", "--configfile", "workflow/config/quick.yaml")
@@ -25,12 +28,25 @@ def copy_project(folder: Path) -> Path:
     return folder
 
 
+def environment(first: str = "") -> dict[str, str]:
+    """This process's, with this Python first on the path, but for what is to come before it."""
+    path = f"{first}{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return {**os.environ, "PATH": path}
+
+
 def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run Snakemake in a folder, with this Python first on the path."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    """Run Snakemake in a folder."""
     return subprocess.run(
         [sys.executable, "-m", "snakemake", *arguments],
-        cwd=folder, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False,
+        cwd=folder, env=environment(), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def command(module: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run one of the project's modules."""
+    return subprocess.run(
+        [sys.executable, "-m", module, *map(str, arguments)],
+        cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
 
 

@@ -26,6 +26,7 @@ from test_render import VALUES, Text, edit, render_paper, value, write_paper
 
 from analysis import missing
 from analysis.horse_race import read_predictions
+from models import checkpoint as tensors
 from models import data, import_checkpoint, sources
 from models.strict_yaml import read_yaml
 from models.train import total_steps
@@ -129,7 +130,10 @@ def checkpoint(content: object) -> Callable:
 
 
 def prepared(content: object) -> Callable:
-    torch.save(content, "digits.pt")
+    if isinstance(content, bytes):
+        Path("digits.pt").write_bytes(content)
+    else:
+        tensors.write(Path("digits.pt"), content)
     return lambda: data.load("digits", Path())
 
 
@@ -265,7 +269,8 @@ BAD = [
     (config, {"tuning.lrs": [1, 1.0]}, "config: tuning.lrs: [1, 1.0] has non-unique elements"),
     (config, {"tuning.lrs": [0.1, -0.1]}, "config: tuning.lrs.1: -0.1 is less than or equal to"),
     (config, {"measures.ntk.examples": 0}, "config: measures.ntk.examples: 0 is less than the min"),
-    (config, {"measures.seeds.variants": 0}, "config: measures.seeds.variants: 0 is less than the"),
+    (config, {"measures.seeds": 0}, "config: measures.seeds: 0 is less than the minimum of 1"),
+    (config, {"measures.seeds": [0, 1]}, "config: measures.seeds: [0, 1] is not of type 'integer'"),
     (config, {"measures.ics.at.variants": ["begin"]}, "config: measures.ics.at.variants.0: 'begin"),
     (config, {"measures.ics.at.variants": ["end\n"]}, r"config: measures.ics.at.variants.0: 'end"),
     # ... names
@@ -447,8 +452,8 @@ BAD = [
         "error: state dict: its stem or its head is of no such shape",
     ),
     (checkpoint, lacking("layer2.1.conv2.weight"), "error: state dict: Error(s) in loading state_"),
-    (prepared, Hostile(), "digits.pt: not a prepared data set; remove it: Weights only load faile"),
-    (prepared, {"train_inputs": 1}, "digits.pt: not a prepared data set; remove it: Dataset.__ini"),
+    (prepared, Hostile(), "digits.pt: holds more than tensors; nothing in it was run"),
+    (prepared, b"PK", "digits.pt: damaged, its checksum is wrong; delete it and it is made again"),
     # Data
     (dataset, ("fashon_mnist",), "error: dataset: 'fashon_mnist' is not known; did you mean fashi"),
     (dataset, ("x",), "error: dataset: 'x' is not known; expected mnist1d, digits, "),

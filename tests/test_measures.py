@@ -31,6 +31,7 @@ from analysis.run import Finished, Subject, blocks, evenly, per_example, read, w
 from models.data import Dataset
 from models.initialise import initialise
 from models.network import Network, Scale
+from models.resume import Resume
 from models.train import batches, lr_factor, perform
 from models.variant import Run, TrainSpec, Variant
 
@@ -90,7 +91,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> list[Finished]:
     data, runs = make_data(), []
     for seed in (0, 1):
         folder = tmp_path_factory.mktemp("run")
-        perform(make_run(RESIDUAL_BN, seed=seed), data, folder, None, 1)
+        resume = Resume(folder / "resume.pt", "it", math.inf)
+        perform(make_run(RESIDUAL_BN, seed=seed), data, folder, None, resume, 1)
         runs.append(read(folder, data))
     return runs
 

@@ -8,23 +8,29 @@ from pathlib import Path
 from typing import get_args, get_type_hints
 
 import pytest
+import torch
 import yaml
-from conftest import QUICK, ROOT, snakemake
+from conftest import QUICK, ROOT, copy_project, snakemake
 from snakemake.utils import update_config
+from torch.utils.flop_counter import FlopCounterMode
 
 from analysis.style import LOOKS
+from models.network import Network
 from models.sources import SOURCES
 from models.train import lr_factor
 from models.variant import Variant, from_dict
 from workflow.study import (
     COMPARED,
     DATASETS,
+    SPEED,
     StudyError,
     cells,
     check,
     checkpoints,
     import_closure,
     measures,
+    megabytes,
+    minutes,
     read_variants,
     run_spec,
 )
@@ -87,6 +93,65 @@ def test_cifar10_is_the_protocol_of_he_et_al() -> None:
 
 def test_data_sets_are_those_that_can_be_read() -> None:
     assert list(DATASETS) == list(SOURCES)
+    for name in ("mnist1d", "digits"):
+        images = SOURCES[name][1]()["x"]
+        assert DATASETS[name] == (len(images), images.shape[1:])
+
+
+def study(dataset: str, **settings: object) -> dict:
+    training = {**DEFAULT["training"], "batch_size": 50, "epochs": 2}
+    return {**DEFAULT, "dataset": dataset, "width": 8, "training": training, **settings}
+
+
+@pytest.mark.parametrize("dataset", ["cifar10", "mnist1d"])
+def test_a_time_limit_is_thrice_the_work(dataset: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    config, (count, shape) = study(dataset, device="cpu"), DATASETS[dataset]
+    with FlopCounterMode(display=False) as counter:
+        network = Network(Variant(), 56, 8, shape, 10)
+        network(torch.zeros(1, *shape)).sum().backward()
+    products = counter.get_total_flops() / 2
+    monkeypatch.setitem(SPEED, "cpu", (0.0, products * count * 2))  # two epochs take a second
+    assert minutes(config, {}, 56, trained=200) == pytest.approx(10 + 3 * 200 / 60, abs=1.5)
+    times = {"times": {"epochs": 2, "width": 2}}
+    assert minutes(config, times, 56, trained=25) == pytest.approx(10 + 3 * 200 / 60, abs=1.5)
+    # Measuring a network is as much, however long it was trained.
+    steps = 2 * count // 50
+    assert minutes(config, {}, 56, measured=200 * steps // 1000) == pytest.approx(20, abs=1.5)
+
+
+def test_a_memory_limit_holds_what_a_step_keeps() -> None:
+    _, shape = DATASETS["cifar10"]
+    kept: dict[int, int] = {}  # bytes, by address
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        kept[tensor.data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        Network(Variant(), 56, 8, shape, 10)(torch.zeros(50, *shape))
+    empty = {**DEFAULT["training"], "batch_size": 0}
+    limit = megabytes(study("cifar10", device="cpu"), {}, 56)
+    limit -= megabytes(study("cifar10", device="cpu", training=empty), {}, 56)
+    assert 1 < limit / (sum(kept.values()) / 2**20) < 4
+
+
+def test_limits_know_ones_own_images(tmp_path: Path) -> None:
+    for name in ("a/1.png", "a/2.png", "b/3.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    folder = {"path": str(tmp_path), "size": 1024}
+    empty = {**DEFAULT["training"], "batch_size": 0}
+    config = study("leaves", device="cpu", image_folder=folder, training=empty)
+    assert megabytes(config, {}, 8) == 1500 + 2 * 3 * 3 * 4
+
+
+def test_only_a_study_for_gpus_waits_for_one(tmp_path: Path) -> None:
+    project = copy_project(tmp_path)
+    for device, gpu in (("auto", "gpu=0"), ("cpu", "gpu=0"), ("cuda", "gpu=1")):
+        planned = snakemake(project, *QUICK, "--dry-run", f"--config=device={device}").stdout
+        limited = [line for line in planned.splitlines() if "runtime=" in line]
+        assert len(limited) == 16 + 33 + 8  # tuned, trained, measured
+        assert all(f"{gpu}," in line for line in limited)
 
 
 def test_own_images_are_a_data_set_by_any_name() -> None:
@@ -141,8 +206,8 @@ def test_a_run_keeps_the_moments_at_which_it_is_measured() -> None:
     pairs = [f"step{step + more}" for step in (1, 10, 40, 70) for more in (0, 1)]
     assert late == ["init", *pairs, "end"]
     # Covariate shift looks one step ahead.
-    assert checkpoints(DEFAULT, "preact_bn", 20, 6) == ["init", "step1", "end"]
-    for unmeasured in (("plain_bn", 8, 5), ("plain_bn", 56, 8), ("preact_bn", 20, 7)):
+    assert checkpoints(DEFAULT, "preact_bn", 20, 7) == ["init", "step1", "end"]
+    for unmeasured in (("plain_bn", 8, 5), ("plain_bn", 56, 8), ("preact_bn", 20, 9)):
         assert checkpoints(DEFAULT, *unmeasured) == ["init", "end"]
 
 
@@ -157,7 +222,8 @@ def test_every_measure_is_a_file_and_has_a_figure_of_its_name() -> None:
 def test_import_closure_holds_what_a_module_needs_and_no_more() -> None:
     closure = import_closure(["models.train", "analysis.figures.error_by_depth"])
     modules = (
-        "augment data evaluate files initialise network records sources tailored train variant"
+        "augment checkpoint data evaluate files gpu initialise network records resume sources "
+        "tailored train variant"
     )
     assert closure["models.train"] == [f"models/{name}.py" for name in modules.split()]
     assert closure["analysis.figures.error_by_depth"] == [
@@ -225,8 +291,7 @@ ALL = {**MEASURED, **TABLES, "figure": 21}
         ),
         (
             "workflow/config/quick.yaml", "seeds: [0, 1]", "seeds: [0, 1, 2]",
-            # A third is measured of variants, not of interventions.
-            {"train": 16, "measure": 4, "write_config": 1, **ALL},
+            {"train": 16, "measure": 8, "write_config": 1, **ALL},  # the third is measured as well
         ),
         (
             "workflow/config/variants.yaml", "plain: {shortcut: none", "plain: {shortcut: identity",

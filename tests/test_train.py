@@ -4,13 +4,12 @@ import copy
 import dataclasses
 import json
 import math
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from conftest import command
 from torch import nn
 
 from models import data as datasets
@@ -215,13 +214,6 @@ def test_run_round_trips_and_refuses_mistakes(tmp_path: Path) -> None:
     ]:
         with pytest.raises(ValueError, match=message):
             from_dict({**good, **edit})
-
-
-def command(module: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", module, *map(str, arguments)],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
 
 
 def test_command_line_repeats_bit_for_bit_and_refuses_a_typo(tmp_path: Path) -> None:

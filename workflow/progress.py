@@ -1,8 +1,11 @@
-"""How many training runs are done of how many, and how long the rest will take, on the screen."""
+"""What the screen shows: how many training runs are done of how many, how long the rest will take,
+and what to do about what a killed run left."""
 
 import logging
 import sys
+from pathlib import Path
 
+from filelock import FileLock, Timeout
 from snakemake.logging import logger
 from snakemake_interface_logger_plugins.common import LogEvent
 from tqdm import tqdm
@@ -44,3 +47,36 @@ class Progress(logging.Handler):
 def show_progress(rules: list[str], errors: bool) -> None:
     """Follow the jobs of `rules` from now on."""
     logger.addHandler(Progress(rules, errors))
+
+
+class KillExplained(logging.Filter):
+    """Says in one line why Snakemake will not start after a kill, and what to do.
+
+    Snakemake's own lock does not tell whether the process that made it is alive. The one here,
+    which the system lifts when its process ends, does.
+    """
+
+    THEIRS = ("Directory cannot be locked", "The files below seem to be incomplete")
+
+    def __init__(self, folder: Path):
+        super().__init__()
+        folder.mkdir(exist_ok=True)
+        self.lock = FileLock(folder / "alive.lock")  # held for the life of the process
+        try:
+            self.lock.acquire(blocking=False)
+            self.why = (
+                "error: a run in this folder was killed; clear its lock with snakemake --unlock, "
+                "then run the same command again with --rerun-incomplete"
+            )
+        except Timeout:
+            self.why = "error: another snakemake is at work in this folder; wait until it is done"
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if any(theirs in record.getMessage() for theirs in self.THEIRS):
+            record.msg, record.args = self.why, ()
+        return True
+
+
+def explain_kill() -> None:
+    """Explain Snakemake's refusal to start beside a running or after a killed one."""
+    logger.addFilter(KillExplained(Path(".snakemake")))

@@ -3,7 +3,11 @@
 import difflib
 import functools
 import json
+import math
+import os
 import re
+import shutil
+import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,9 +24,16 @@ SCHEMAS = ROOT / "workflow/schemas"
 VARIANTS = ROOT / "workflow/config/variants.yaml"
 
 
-# Those of models/sources.py, with the number of their training examples.
-DATASETS = {"mnist1d": 4000, "digits": 1437, "fashion_mnist": 60_000, "cifar10": 50_000}
+DATASETS = {  # those of models/sources.py: images to train on; channels, height, width of one
+    "mnist1d": (4000, (1, 1, 40)),
+    "digits": (1437, (1, 8, 8)),
+    "fashion_mnist": (60_000, (1, 28, 28)),
+    "cifar10": (50_000, (3, 32, 32)),
+}
 
+# How fast one core, or one GPU, trains: seconds to begin a layer, multiply-adds a second in it.
+# A study whose device is `auto` gets no GPU from a cluster, for it has not asked for one.
+SPEED = {"cpu": (0.5e-3, 16e9), "auto": (0.5e-3, 16e9), "cuda": (0.3e-3, 2e12)}
 
 COMPARED = ("plain", "plain_bn", "residual", "residual_bn")  # in claims, figures and text
 
@@ -112,7 +123,7 @@ def fits(training: dict, dataset: str) -> None:
     Raises:
         StudyError: of the first mistake found.
     """
-    examples, batch_size = DATASETS[dataset], training["batch_size"]
+    (examples, _), batch_size = DATASETS[dataset], training["batch_size"]
     if batch_size > examples:
         raise StudyError(
             f"config: training.batch_size: {batch_size} is more than {dataset} has, {examples} "
@@ -219,23 +230,19 @@ def cells(config: dict) -> list[tuple[str, int]]:
     ]
 
 
-def kind(config: dict, variant: str) -> str:
-    """What a variant is to a study: one of its variants or of its interventions."""
-    return "variants" if variant in config["variants"] else "interventions"
-
-
 def measures(config: dict, variant: str) -> dict[str, dict]:
     """The settings of each measure as `variant` is measured, with the moments it is measured at."""
+    kind = "variants" if variant in config["variants"] else "interventions"
     return {
-        name: {**settings, "at": settings["at"][kind(config, variant)]}
+        name: {**settings, "at": settings["at"][kind]}
         for name, settings in config["measures"].items()
         if name != "seeds"
     }
 
 
-def measured_seeds(config: dict, variant: str) -> list[int]:
+def measured_seeds(config: dict) -> list[int]:
     """The seeds whose networks are measured: the first few of the study's."""
-    return config["seeds"][: config["measures"]["seeds"][kind(config, variant)]]
+    return config["seeds"][: config["measures"]["seeds"]]
 
 
 def checkpoints(config: dict, variant: str, depth: int, seed: int) -> list[str]:
@@ -244,7 +251,7 @@ def checkpoints(config: dict, variant: str, depth: int, seed: int) -> list[str]:
     Covariate shift looks at the weights after one more step too.
     """
     steps = set()
-    if depth in config["compare_depths"].values() and seed in measured_seeds(config, variant):
+    if depth in config["compare_depths"].values() and seed in measured_seeds(config):
         for name, settings in measures(config, variant).items():
             done = [0 if at == "init" else int(at[4:]) for at in settings["at"] if at != "end"]
             steps |= {step + (name == "ics") for step in done} | set(done)
@@ -277,6 +284,61 @@ def run_spec(
         "checkpoints": checkpoints,
     }
     return json.dumps(spec, sort_keys=True)
+
+
+def images(config: dict) -> tuple[int, tuple[int, int, int]]:
+    """How many images there are to train on, at most, and channels, height and width of one."""
+    if folder := config.get("image_folder"):
+        files = sum(len(names) for _, _, names in os.walk(folder["path"]))
+        return files, (folder.get("channels", 3), folder["size"], folder["size"])
+    return DATASETS[config["dataset"]]
+
+
+def minutes(config: dict, entry: dict, depth: int, trained: int = 0, measured: int = 0) -> int:
+    """Time limit of a job that trains, or measures, so many networks of a depth.
+
+    Three times what it takes at SPEED, and ten minutes for slow disks. To measure a network takes
+    as long as some 1000 steps, however many it was trained for.
+    """
+    times = {"epochs": 1, "width": 1, **entry.get("times", {})}
+    count, (_, height, width) = images(config)
+    batch = config["training"]["batch_size"]
+    epochs = config["training"]["epochs"] * times["epochs"]
+    steps = trained * epochs * (count // batch) + 1000 * measured
+    axes = sum(side > 1 for side in (height, width))
+    stages = sum((4 / 2**axes) ** stage for stage in range(3)) / 3  # twice as wide, half as long
+    products = 3**axes * (config["width"] * times["width"]) ** 2 * height * width * stages
+    start, rate = SPEED[config["device"]]
+    step = depth * (start + 3 * batch * products / rate)  # forwards, and twice that backwards
+    return 10 + math.ceil(3 * steps * step / 60)
+
+
+def megabytes(config: dict, entry: dict, depth: int, measured: bool = False) -> int:
+    """Memory limit of a job that keeps the layers' outputs for a batch, to go back through them;
+    measuring, for some 1000 images.
+
+    Twice what Python, PyTorch and Snakemake take; the images, twice; each output, four times.
+    """
+    batch = 1000 if measured else config["training"]["batch_size"]
+    count, (channels, height, width) = images(config)
+    programs = 6000 if config["device"] == "cuda" else 1500
+    widened = config["width"] * entry.get("times", {}).get("width", 1)
+    numbers = 2 * count * channels * height * width + 4 * batch * depth * widened * height * width
+    return programs + 4 * numbers // 2**20
+
+
+def gpus() -> int:
+    """How many GPUs of this machine this process may use, without the seconds that PyTorch takes
+    to tell."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return len([name for name in visible.split(",") if name])
+    if not shutil.which("nvidia-smi"):
+        return 0
+    listed = subprocess.run(
+        ["nvidia-smi", "--list-gpus"], capture_output=True, text=True, check=False
+    )
+    return sum(line.startswith("GPU ") for line in listed.stdout.splitlines())
 
 
 def import_closure(modules: Iterable[str]) -> dict[str, list[str]]:

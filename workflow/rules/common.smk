@@ -2,6 +2,7 @@
 # each command depends on.
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -11,16 +12,20 @@ from snakemake.settings.enums import Quietness
 sys.path.insert(0, str(workflow.basedir))
 
 from models.strict_yaml import read_yaml
-from workflow.progress import show_progress
+from workflow.progress import explain_kill, show_progress
+from workflow.slurm import outlast_outages
 from workflow.study import (
     StudyError,
     cells,
     check,
     checkpoints,
+    gpus,
     image_folders,
     import_closure,
     measured_seeds,
     measures,
+    megabytes,
+    minutes,
     read_variants,
     run_spec,
 )
@@ -30,6 +35,8 @@ DEFAULT = "workflow/config/default.yaml"
 if workflow.is_main_process:
     quiet = Quietness.ALL in (workflow.output_settings.quiet or ())
     show_progress(rules=["tune", "train"], errors=quiet)
+    explain_kill()
+    outlast_outages()
 
 
 onstart:
@@ -38,6 +45,10 @@ onstart:
     # core. On one machine the cores are limit enough.
     if workflow.local_exec:
         workflow.scheduler.job_rate_limiter = None
+        # Of the jobs that take a GPU, as many run at a time as there are, unless --resources gpu=N
+        # asks for more on each.
+        if "gpu" not in workflow.global_resources:
+            workflow.register_resource("gpu", GPUS)
 
 
 try:
@@ -58,6 +69,11 @@ try:
     FOLDERS = image_folders(Path(IMAGES["path"])) if IMAGES else []
 except StudyError as error:
     sys.exit(f"error: {error}")
+
+# Slurm tells a job which GPU it got. One that got none takes none that it happens to see.
+if workflow.remote_exec:
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+GPUS = gpus() if config["device"] != "cpu" else 0
 
 RESULTS = f"results/{config['study']}"
 DATA = f"results/data/{config['dataset']}"
@@ -148,8 +164,19 @@ def measured(wildcards):
     return [
         f"{RESULTS}/runs/{wildcards.variant}/depth{depth}/seed{seed}"
         for depth in PAIR
-        for seed in measured_seeds(config, wildcards.variant)
+        for seed in measured_seeds(config)
     ]
+
+
+def gpu(wildcards):
+    """GPUs that a job asks for. A study for any device takes one where Snakemake starts on a machine
+    that has some, but does not wait for one of a cluster's."""
+    return int(config["device"] == "cuda" or (GPUS > 0 and workflow.local_exec))
+
+
+def size(wildcards):
+    """What decides how long a job takes: study, variant, and depth, the deeper if it has two."""
+    return config, VARIANTS[wildcards.variant], int(wildcards.get("depth", PAIR[-1]))
 
 
 def start(wildcards, seed):
