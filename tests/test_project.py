@@ -47,9 +47,9 @@ def test_every_import_is_a_direct_dependency() -> None:
         "yaml": "pyyaml", "pypandoc": "pypandoc-binary", "fontTools": "fonttools",
         "PIL": "pillow", "sklearn": "scikit-learn", "bs4": "beautifulsoup4",
     }  # fmt: skip
-    ours = {"models", "analysis", "report", "workflow", "tests"}
-    ours |= {path.stem for path in (ROOT / "tests").glob("*.py")}
-    for folder in ("models", "analysis", "report", "workflow", "tests"):
+    folders = ("models", "analysis", "report", "workflow", "tests")
+    ours = {*folders, *(path.stem for path in (ROOT / "tests").glob("*.py"))}
+    for folder in folders:
         for path in (ROOT / folder).rglob("*.py"):
             for name in re.findall(r"^\s*(?:import|from) (\w+)", path.read_text(), re.MULTILINE):
                 if name not in ours and name not in sys.stdlib_module_names:
