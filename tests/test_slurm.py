@@ -118,6 +118,10 @@ def test_the_study_survives_what_happens_on_a_cluster(
     quick_study: Path, cluster: Cluster, tmp_path: Path
 ) -> None:
     project, log = copy_project(tmp_path), tmp_path / "first.log"
+    # A GPU of the login node is no reason to ask for one: this study is for any device.
+    tool = cluster.folder / "bin/nvidia-smi"
+    tool.write_text("#!/bin/sh\necho 'GPU 0: Make-believe (UUID: GPU-0)'\n")
+    tool.chmod(0o755)
     run = start(cluster, project, log.name, "--set-resources", TOO_LITTLE)
     enough = threading.Event()
     canceller = threading.Thread(target=cancel, args=(cluster, CANCELLED, enough))
@@ -173,6 +177,7 @@ def test_the_study_survives_what_happens_on_a_cluster(
         f"jobs: {len(histories)}; repeated: {repeated}\n"
         f"bytes of tables and weights: {compared}; lost: 0; different: 0"
     )
+    assert "gres:gpu" not in cluster.ask("scontrol", "show", "jobs")
     # What was finished is never done again; what fell to a limit gets more of it.
     states = {name: [job.state for job in history] for name, history in histories.items()}
     assert all("COMPLETED" not in tries[:-1] for tries in states.values())
