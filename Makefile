@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,$(shell \
 	$(name) -c 'import sys; sys.version_info < (3, 11) or print(sys.executable)' 2>/dev/null)))
 
-.PHONY: report test bench clean
+.PHONY: report test slurm-test bench clean
 
 report: $(VENV)/installed
 	snakemake --cores $(CORES) --quiet all
@@ -15,6 +15,9 @@ report: $(VENV)/installed
 
 test: $(VENV)/installed
 	pytest
+
+slurm-test: $(VENV)/installed
+	pytest --capture=no tests/test_slurm.py
 
 bench: $(VENV)/installed
 	pip install --quiet --disable-pip-version-check --requirement workflow/envs/bench.txt

@@ -8,23 +8,29 @@ from pathlib import Path
 from typing import get_args, get_type_hints
 
 import pytest
+import torch
 import yaml
 from conftest import QUICK, ROOT, copy_project, snakemake
 from snakemake.utils import update_config
+from torch.utils.flop_counter import FlopCounterMode
 
 from analysis.style import LOOKS
+from models.network import Network
 from models.sources import SOURCES
 from models.train import lr_factor
 from models.variant import Variant, from_dict
 from workflow.study import (
     COMPARED,
     DATASETS,
+    SPEED,
     StudyError,
     cells,
     check,
     checkpoints,
     import_closure,
     measures,
+    megabytes,
+    minutes,
     read_variants,
     run_spec,
 )
@@ -155,6 +161,63 @@ def test_cifar10_is_the_protocol_of_he_et_al() -> None:
 
 def test_data_sets_are_those_that_can_be_read() -> None:
     assert list(DATASETS) == list(SOURCES)
+    for name in ("mnist1d", "digits"):
+        images = SOURCES[name][1]()["x"]
+        assert DATASETS[name] == (len(images), images.shape[1:])
+
+
+def study(dataset: str, **settings: object) -> dict:
+    training = {**DEFAULT["training"], "batch_size": 50, "epochs": 2}
+    return {**DEFAULT, "dataset": dataset, "width": 8, "training": training, **settings}
+
+
+@pytest.mark.parametrize("dataset", ["cifar10", "mnist1d"])
+def test_a_time_limit_is_thrice_the_work(dataset: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    config, (count, shape) = study(dataset, device="cpu"), DATASETS[dataset]
+    with FlopCounterMode(display=False) as counter:
+        network = Network(Variant(), 56, 8, shape, 10)
+        network(torch.zeros(1, *shape)).sum().backward()
+    products = counter.get_total_flops() / 2
+    monkeypatch.setitem(SPEED, "cpu", (0.0, products * count * 2))  # two epochs take a second
+    assert minutes(config, {}, 56, trained=200) == pytest.approx(10 + 3 * 200 / 60, abs=1.5)
+    times = {"times": {"epochs": 2, "width": 2}}
+    assert minutes(config, times, 56, trained=25) == pytest.approx(10 + 3 * 200 / 60, abs=1.5)
+    # Measuring a network is as much, however long it was trained.
+    steps = 2 * count // 50
+    assert minutes(config, {}, 56, measured=200 * steps // 2000) == pytest.approx(20, abs=1.5)
+
+
+def test_a_memory_limit_holds_what_a_step_keeps() -> None:
+    _, shape = DATASETS["cifar10"]
+    kept: dict[int, int] = {}  # bytes, by address
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        kept[tensor.data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        Network(Variant(), 56, 8, shape, 10)(torch.zeros(50, *shape))
+    config = study("cifar10", device="cpu")
+    limit = megabytes(config, {}, 56, batch=50) - megabytes(config, {}, 56, batch=0)
+    assert 1 < limit / (sum(kept.values()) / 2**20) < 4
+
+
+def test_limits_know_ones_own_images(tmp_path: Path) -> None:
+    for name in ("a/1.png", "a/2.png", "b/3.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    folder = {"path": str(tmp_path), "size": 1024}
+    config = study("leaves", device="cpu", image_folder=folder)
+    assert megabytes(config, {}, 8, batch=0) == 1500 + 2 * 3 * 3 * 4
+
+
+def test_only_a_study_for_gpus_waits_for_one(tmp_path: Path) -> None:
+    project = copy_project(tmp_path)
+    for device, gpu in (("auto", "gpu=0"), ("cpu", "gpu=0"), ("cuda", "gpu=1")):
+        planned = snakemake(project, *QUICK, "--dry-run", f"--config=device={device}").stdout
+        limited = [line for line in planned.splitlines() if "runtime=" in line]
+        assert len(limited) == 16 + 33 + 8  # tuned, trained, measured
+        assert all(f"{gpu}," in line for line in limited)
 
 
 def test_own_images_are_a_data_set_by_any_name() -> None:

@@ -2,6 +2,8 @@
 
 import difflib
 import json
+import math
+import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,8 +19,16 @@ SCHEMAS = ROOT / "workflow/schemas"
 VARIANTS = ROOT / "workflow/config/variants.yaml"
 
 
-DATASETS = ("mnist1d", "digits", "fashion_mnist", "cifar10")  # those of models/sources.py
+DATASETS = {  # those of models/sources.py: images to train on; channels, height, width of one
+    "mnist1d": (4000, (1, 1, 40)),
+    "digits": (1437, (1, 8, 8)),
+    "fashion_mnist": (60_000, (1, 28, 28)),
+    "cifar10": (50_000, (3, 32, 32)),
+}
 
+# How fast one core, or one GPU, trains: seconds to begin a layer, multiply-adds a second in it.
+# A study whose device is `auto` gets no GPU from a cluster, for it has not asked for one.
+SPEED = {"cpu": (0.5e-3, 16e9), "auto": (0.5e-3, 16e9), "cuda": (0.3e-3, 2e12)}
 
 COMPARED = ("plain", "plain_bn", "residual", "residual_bn")  # in claims, figures and text
 
@@ -199,6 +209,45 @@ def run_spec(
         "checkpoints": checkpoints,
     }
     return json.dumps(spec, sort_keys=True)
+
+
+def images(config: dict) -> tuple[int, tuple[int, int, int]]:
+    """How many images there are to train on, at most, and channels, height and width of one."""
+    if folder := config.get("image_folder"):
+        files = sum(len(names) for _, _, names in os.walk(folder["path"]))
+        return files, (folder.get("channels", 3), folder["size"], folder["size"])
+    return DATASETS[config["dataset"]]
+
+
+def minutes(config: dict, entry: dict, depth: int, trained: int = 0, measured: int = 0) -> int:
+    """Time limit of a job that trains, or measures, so many networks of a depth.
+
+    Three times what it takes at SPEED, and ten minutes for slow disks. To measure a network takes
+    as long as some 2000 steps, however many it was trained for.
+    """
+    times = {"epochs": 1, "width": 1, **entry.get("times", {})}
+    count, (_, height, width) = images(config)
+    batch = config["training"]["batch_size"]
+    epochs = config["training"]["epochs"] * times["epochs"]
+    steps = trained * epochs * (count // batch) + 2000 * measured
+    axes = sum(side > 1 for side in (height, width))
+    stages = sum((4 / 2**axes) ** stage for stage in range(3)) / 3  # twice as wide, half as long
+    products = 3**axes * (config["width"] * times["width"]) ** 2 * height * width * stages
+    start, rate = SPEED[config["device"]]
+    step = depth * (start + 3 * batch * products / rate)  # forwards, and twice that backwards
+    return 10 + math.ceil(3 * steps * step / 60)
+
+
+def megabytes(config: dict, entry: dict, depth: int, batch: int) -> int:
+    """Memory limit of a job that keeps the layers' outputs for a batch, to go back through them.
+
+    Twice what Python, PyTorch and Snakemake take; the images, twice; each output, four times.
+    """
+    count, (channels, height, width) = images(config)
+    programs = 6000 if config["device"] == "cuda" else 1500
+    widened = config["width"] * entry.get("times", {}).get("width", 1)
+    numbers = 2 * count * channels * height * width + 4 * batch * depth * widened * height * width
+    return programs + 4 * numbers // 2**20
 
 
 def import_closure(modules: Iterable[str]) -> dict[str, list[str]]:

@@ -2,6 +2,7 @@
 # each command depends on.
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from snakemake.settings.enums import Quietness
 sys.path.insert(0, str(workflow.basedir))
 
 from workflow.progress import show_progress
+from workflow.slurm import outlast_outages
 from workflow.study import (
     StudyError,
     cells,
@@ -19,6 +21,8 @@ from workflow.study import (
     import_closure,
     measured_seeds,
     measures,
+    megabytes,
+    minutes,
     read_variants,
     run_spec,
 )
@@ -85,6 +89,17 @@ JOBS = [
 BENCHMARKS = [f"{RESULTS}/benchmarks/{job}.tsv" for job in JOBS]
 TRAINED = [*RUNS, *TUNING, *PARENTS]
 
+BATCH = config["training"]["batch_size"]
+
+# On a cluster only a study for GPUs asks for one. Slurm tells a job which it got; a job that got
+# none takes none that it happens to see.
+GPU = int(config["device"] == "cuda")
+if workflow.remote_exec:
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+
+if workflow.is_main_process:
+    outlast_outages()
+
 ENVIRONMENT = f"{workflow.basedir}/environment.yml"
 
 
@@ -138,6 +153,11 @@ def measured(wildcards):
         for depth in PAIR
         for seed in measured_seeds(config, wildcards.variant)
     ]
+
+
+def size(wildcards):
+    """What decides how long a job takes: study, variant, and depth, the deeper if it has two."""
+    return config, VARIANTS[wildcards.variant], int(wildcards.get("depth", PAIR[-1]))
 
 
 def start(wildcards, seed):

@@ -13,6 +13,7 @@ rule prepare_data:
         "results/data/logs/prepare_data/{dataset}.log",
     benchmark:
         "results/data/benchmarks/prepare_data/{dataset}.tsv"
+    localrule: True
     conda:
         ENVIRONMENT
     params:

@@ -30,6 +30,7 @@ rule collect:
         f"{RESULTS}/logs/collect.log",
     benchmark:
         f"{RESULTS}/benchmarks/collect.tsv"
+    localrule: True
     conda:
         ENVIRONMENT
     params:
@@ -67,6 +68,12 @@ rule measure:
     conda:
         ENVIRONMENT
     threads: 1
+    resources:
+        runtime=lambda wildcards, attempt: (
+            attempt * minutes(*size(wildcards), measured=len(measured(wildcards)))
+        ),
+        mem_mb=lambda wildcards, attempt: attempt * megabytes(*size(wildcards), batch=1000),
+        gpu=GPU,
     params:
         runs=lambda wildcards: measured(wildcards),
         measures=lambda wildcards: json.dumps(measures(config, wildcards.variant), sort_keys=True),
@@ -99,6 +106,7 @@ rule join:
         f"{RESULTS}/logs/join.log",
     benchmark:
         f"{RESULTS}/benchmarks/join.tsv"
+    localrule: True
     conda:
         ENVIRONMENT
     params:
@@ -122,6 +130,7 @@ rule horse_race:
         f"{RESULTS}/logs/horse_race.log",
     benchmark:
         f"{RESULTS}/benchmarks/horse_race.tsv"
+    localrule: True
     conda:
         ENVIRONMENT
     params:
@@ -146,6 +155,7 @@ rule errata:
         f"{RESULTS}/logs/errata.log",
     benchmark:
         f"{RESULTS}/benchmarks/errata.tsv"
+    localrule: True
     conda:
         ENVIRONMENT
     shell:
@@ -161,6 +171,7 @@ rule missing:
         f"{RESULTS}/logs/missing.log",
     benchmark:
         f"{RESULTS}/benchmarks/missing.tsv"
+    localrule: True
     conda:
         ENVIRONMENT
     params:
@@ -190,6 +201,7 @@ rule provenance:
         f"{RESULTS}/logs/provenance.log",
     benchmark:
         f"{RESULTS}/benchmarks/provenance.tsv"
+    localrule: True
     conda:
         ENVIRONMENT
     params:

@@ -38,6 +38,7 @@ rule figure:
         f"{RESULTS}/logs/figure/{{figure}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/figure/{{figure}}.tsv"
+    localrule: True
     conda:
         ENVIRONMENT
     params:
@@ -68,6 +69,7 @@ rule claims:
         f"{RESULTS}/logs/claims.log",
     benchmark:
         f"{RESULTS}/benchmarks/claims.tsv"
+    localrule: True
     conda:
         ENVIRONMENT
     params:
@@ -96,6 +98,7 @@ rule values:
         f"{RESULTS}/logs/values.log",
     benchmark:
         f"{RESULTS}/benchmarks/values.tsv"
+    localrule: True
     conda:
         ENVIRONMENT
     params:
@@ -139,6 +142,7 @@ rule render:
         f"{RESULTS}/logs/render.log",
     benchmark:
         f"{RESULTS}/benchmarks/render.tsv"
+    localrule: True
     conda:
         ENVIRONMENT
     params:

@@ -28,6 +28,9 @@ rule tune:
     threads: 1
     resources:
         attempt=lambda wildcards, attempt: attempt,
+        runtime=lambda wildcards, attempt: attempt * minutes(*size(wildcards), trained=len(TRIED)),
+        mem_mb=lambda wildcards, attempt: attempt * megabytes(*size(wildcards), batch=BATCH),
+        gpu=GPU,
     params:
         spec=lambda wildcards: spec(wildcards, config["tuning"]["seed"], []),
         start=start_option,
@@ -68,6 +71,9 @@ rule train:
     threads: 1
     resources:
         attempt=lambda wildcards, attempt: attempt,
+        runtime=lambda wildcards, attempt: attempt * minutes(*size(wildcards), trained=1),
+        mem_mb=lambda wildcards, attempt: attempt * megabytes(*size(wildcards), batch=BATCH),
+        gpu=GPU,
     params:
         spec=lambda wildcards: spec(wildcards, wildcards.seed, kept(wildcards)),
         start=start_option,
