@@ -18,6 +18,7 @@ from workflow.study import (
     cells,
     check,
     checkpoints,
+    forecast,
     import_closure,
     measured_seeds,
     measures,
@@ -29,7 +30,7 @@ from workflow.study import (
 
 if workflow.is_main_process:
     quiet = Quietness.ALL in (workflow.output_settings.quiet or ())
-    show_progress(rules=["tune", "train"], errors=quiet)
+    show_progress(["tune", "train"], quiet, lambda jobs: forecast(config, VARIANTS, jobs))
 
 
 onstart:
