@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 import shutil
 from dataclasses import fields
 from pathlib import Path
@@ -27,12 +28,15 @@ from workflow.study import (
     cells,
     check,
     checkpoints,
+    factors,
+    forecast,
     import_closure,
     measures,
     megabytes,
     minutes,
     read_variants,
     run_spec,
+    seconds,
 )
 
 DEFAULT = yaml.safe_load((ROOT / "workflow/config/default.yaml").read_text())
@@ -104,19 +108,49 @@ def study(dataset: str, **settings: object) -> dict:
 
 
 @pytest.mark.parametrize("dataset", ["cifar10", "mnist1d"])
-def test_a_time_limit_is_thrice_the_work(dataset: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_time_limit_is_five_times_the_work(dataset: str, monkeypatch: pytest.MonkeyPatch) -> None:
     config, (count, shape) = study(dataset, device="cpu"), DATASETS[dataset]
     with FlopCounterMode(display=False) as counter:
         network = Network(Variant(), 56, 8, shape, 10)
         network(torch.zeros(1, *shape)).sum().backward()
     products = counter.get_total_flops() / 2
     monkeypatch.setitem(SPEED, "cpu", (0.0, products * count * 2))  # two epochs take a second
-    assert minutes(config, {}, 56, trained=200) == pytest.approx(10 + 3 * 200 / 60, abs=1.5)
+    assert minutes(config, {}, 56, trained=200) == pytest.approx(10 + 5 * 200 / 60, abs=1.5)
     times = {"times": {"epochs": 2, "width": 2}}
-    assert minutes(config, times, 56, trained=25) == pytest.approx(10 + 3 * 200 / 60, abs=1.5)
+    assert minutes(config, times, 56, trained=25) == pytest.approx(10 + 5 * 200 / 60, abs=1.5)
     # Measuring a network is as much, however long it was trained.
     steps = 2 * count // 50
-    assert minutes(config, {}, 56, measured=200 * steps // 1000) == pytest.approx(20, abs=1.5)
+    assert minutes(config, {}, 56, measured=200 * steps // 400) == pytest.approx(
+        10 + 5 * 200 / 60, abs=1.5
+    )
+
+
+def test_a_forecast_sums_over_all_jobs_and_weighs_what_they_keep() -> None:
+    config = copy.deepcopy(DEFAULT)
+    update_config(config, {"device": "cpu", "training": {"epochs": 20}, "depths": [8, 20, 56]})
+    every, seeds = cells(config), config["seeds"]
+    taken, weights = 0.0, 0
+    for variant, depth in every:
+        times = VARIANTS[variant].get("times", {})
+        taken += 3 + seconds(config, VARIANTS[variant], depth, trained=4)
+        taken += len(seeds) * (3 + seconds(config, VARIANTS[variant], depth, trained=1))
+        width = 8 * times.get("width", 1)
+        network = Network(Variant(**factors(VARIANTS[variant])), depth, width, (1, 1, 40), 10)
+        numbers = sum(value.numel() for value in network.state_dict().values())
+        weights += sum(
+            4 * numbers * len(checkpoints(config, variant, depth, seed)) for seed in seeds
+        )
+    jobs = {"tune": len(every), "train": len(every) * len(seeds), "figure": 22, "total": 500}
+    line = forecast(config, VARIANTS, jobs)
+    found = re.fullmatch(r"jobs: 68 tune, 340 train; about (\d+) core-hours, and (.+) GB .+", line)
+    assert int(found[1]) == pytest.approx(taken / 3600, abs=0.5)
+    assert float(found[2]) == pytest.approx(weights / 1e9, rel=0.2)
+
+
+def test_little_work_is_not_forecast() -> None:
+    assert (
+        forecast(DEFAULT, VARIANTS, {"tune": 72, "train": 360, "measure": 32, "figure": 22}) == ""
+    )
 
 
 def test_a_memory_limit_holds_what_a_step_keeps() -> None:

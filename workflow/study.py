@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from statistics import mean
 
 import grimp
 from jsonschema import Draft202012Validator, ValidationError
@@ -33,7 +34,8 @@ DATASETS = {  # those of models/sources.py: images to train on; channels, height
 
 # How fast one core, or one GPU, trains: seconds to begin a layer, multiply-adds a second in it.
 # A study whose device is `auto` gets no GPU from a cluster, for it has not asked for one.
-SPEED = {"cpu": (0.5e-3, 16e9), "auto": (0.5e-3, 16e9), "cuda": (0.3e-3, 2e12)}
+SPEED = {"cpu": (0.5e-3, 40e9), "auto": (0.5e-3, 40e9), "cuda": (0.3e-3, 2e12)}
+BEGIN = 3  # seconds until Python and PyTorch are there
 
 COMPARED = ("plain", "plain_bn", "residual", "residual_bn")  # in claims, figures and text
 
@@ -294,23 +296,32 @@ def images(config: dict) -> tuple[int, tuple[int, int, int]]:
     return DATASETS[config["dataset"]]
 
 
-def minutes(config: dict, entry: dict, depth: int, trained: int = 0, measured: int = 0) -> int:
-    """Time limit of a job that trains, or measures, so many networks of a depth.
+def kernels(config: dict, entry: dict) -> list[tuple[int, int]]:
+    """Of a layer of each stage: numbers in its kernel, and positions at which it is applied."""
+    sides = [side for side in images(config)[1][1:] if side > 1]
+    width = config["width"] * entry.get("times", {}).get("width", 1)
+    return [
+        (3 ** len(sides) * (width * 2**stage) ** 2, math.prod(sides) // 2 ** (stage * len(sides)))
+        for stage in range(3)
+    ]
 
-    Three times what it takes at SPEED, and ten minutes for slow disks. To measure a network takes
-    as long as some 1000 steps, however many it was trained for.
+
+def seconds(config: dict, entry: dict, depth: int, trained: int = 0, measured: int = 0) -> float:
+    """What it takes, at SPEED, to train, or to measure, so many networks of a depth.
+
+    To measure a network takes as long as some 400 steps, however many it was trained for.
     """
-    times = {"epochs": 1, "width": 1, **entry.get("times", {})}
-    count, (_, height, width) = images(config)
     batch = config["training"]["batch_size"]
-    epochs = config["training"]["epochs"] * times["epochs"]
-    steps = trained * epochs * (count // batch) + 1000 * measured
-    axes = sum(side > 1 for side in (height, width))
-    stages = sum((4 / 2**axes) ** stage for stage in range(3)) / 3  # twice as wide, half as long
-    products = 3**axes * (config["width"] * times["width"]) ** 2 * height * width * stages
+    epochs = config["training"]["epochs"] * entry.get("times", {}).get("epochs", 1)
+    steps = trained * epochs * (images(config)[0] // batch) + 400 * measured
+    products = sum(numbers * positions for numbers, positions in kernels(config, entry)) / 3
     start, rate = SPEED[config["device"]]
-    step = depth * (start + 3 * batch * products / rate)  # forwards, and twice that backwards
-    return 10 + math.ceil(3 * steps * step / 60)
+    return steps * depth * (start + 3 * batch * products / rate)  # forwards, and twice backwards
+
+
+def minutes(config: dict, entry: dict, depth: int, trained: int = 0, measured: int = 0) -> int:
+    """Time limit of a job that does so: five times as long, and ten minutes for slow disks."""
+    return 10 + math.ceil(5 * seconds(config, entry, depth, trained, measured) / 60)
 
 
 def megabytes(config: dict, entry: dict, depth: int, measured: bool = False) -> int:
@@ -339,6 +350,37 @@ def gpus() -> int:
         ["nvidia-smi", "--list-gpus"], capture_output=True, text=True, check=False
     )
     return sum(line.startswith("GPU ") for line in listed.stdout.splitlines())
+
+
+def forecast(config: dict, variants: dict[str, dict], jobs: dict[str, int]) -> str:
+    """What so many jobs of each rule will take, in a line; nothing if that is hardly an hour.
+
+    Each is reckoned as the mean of its rule over the whole study.
+    """
+    rates, pair = config["tuning"]["lrs"], config["compare_depths"].values()
+    tried = len(rates) if len(rates) > 1 else 0
+    taken: dict[str, list[float]] = {"tune": [], "train": [], "measure": []}
+    left = []  # bytes of weights, by run
+    for variant, depth in cells(config):
+        entry = variants[variant]
+        taken["tune"].append(seconds(config, entry, depth, trained=tried))
+        taken["train"].append(seconds(config, entry, depth, trained=1))
+        weights = depth * mean(numbers for numbers, _ in kernels(config, entry))
+        left += [
+            4 * weights * len(checkpoints(config, variant, depth, seed)) for seed in config["seeds"]
+        ]
+    for variant in [*config["variants"], *config["interventions"]]:
+        networks = len(measured_seeds(config, variant))
+        each = [seconds(config, variants[variant], depth, measured=networks) for depth in pair]
+        taken["measure"].append(sum(each))
+    jobs = {rule: jobs[rule] for rule in taken if jobs.get(rule)}
+    hours = sum(n * (BEGIN + mean(taken[rule])) for rule, n in jobs.items()) / 3600
+    if hours < 2:
+        return ""
+    counts = ", ".join(f"{n} {rule}" for rule, n in jobs.items())
+    unit = "GPU" if config["device"] == "cuda" else "core"
+    gigabytes = jobs.get("train", 0) * mean(left) / 1e9
+    return f"jobs: {counts}; about {hours:.0f} {unit}-hours, and {gigabytes:.1f} GB of weights"
 
 
 def import_closure(modules: Iterable[str]) -> dict[str, list[str]]:

@@ -19,6 +19,7 @@ from workflow.study import (
     cells,
     check,
     checkpoints,
+    forecast,
     gpus,
     image_folders,
     import_closure,
@@ -34,7 +35,7 @@ DEFAULT = "workflow/config/default.yaml"
 
 if workflow.is_main_process:
     quiet = Quietness.ALL in (workflow.output_settings.quiet or ())
-    show_progress(rules=["tune", "train"], errors=quiet)
+    show_progress(["tune", "train"], quiet, lambda jobs: forecast(config, VARIANTS, jobs))
     explain_kill()
     outlast_outages()
 
