@@ -1,5 +1,5 @@
-"""What the screen shows: what is about to be done, how long the rest of it will take, and what to do
-about what a killed run left."""
+"""What the screen shows: what is about to be done, how long the rest of it will take, and how to go
+on after a kill."""
 
 import logging
 import sys

@@ -369,8 +369,8 @@ def forecast(config: dict, variants: dict[str, dict], jobs: dict[str, int]) -> s
         left += [
             4 * weights * len(checkpoints(config, variant, depth, seed)) for seed in config["seeds"]
         ]
+    networks = len(measured_seeds(config))
     for variant in [*config["variants"], *config["interventions"]]:
-        networks = len(measured_seeds(config, variant))
         each = [seconds(config, variants[variant], depth, measured=networks) for depth in pair]
         taken["measure"].append(sum(each))
     jobs = {rule: jobs[rule] for rule in taken if jobs.get(rule)}
