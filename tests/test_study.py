@@ -184,7 +184,7 @@ def test_a_time_limit_is_thrice_the_work(dataset: str, monkeypatch: pytest.Monke
     assert minutes(config, times, 56, trained=25) == pytest.approx(10 + 3 * 200 / 60, abs=1.5)
     # Measuring a network is as much, however long it was trained.
     steps = 2 * count // 50
-    assert minutes(config, {}, 56, measured=200 * steps // 1000) == pytest.approx(20, abs=1.5)
+    assert minutes(config, {}, 56, measured=200 * steps // 300) == pytest.approx(20, abs=1.5)
 
 
 def test_a_memory_limit_holds_what_a_step_keeps() -> None:

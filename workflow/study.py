@@ -225,13 +225,13 @@ def minutes(config: dict, entry: dict, depth: int, trained: int = 0, measured: i
     """Time limit of a job that trains, or measures, so many networks of a depth.
 
     Three times what it takes at SPEED, and ten minutes for slow disks. To measure a network takes
-    as long as some 1000 steps, however many it was trained for.
+    as long as some 300 steps, however many it was trained for.
     """
     times = {"epochs": 1, "width": 1, **entry.get("times", {})}
     count, (_, height, width) = images(config)
     batch = config["training"]["batch_size"]
     epochs = config["training"]["epochs"] * times["epochs"]
-    steps = trained * epochs * (count // batch) + 1000 * measured
+    steps = trained * epochs * (count // batch) + 300 * measured
     axes = sum(side > 1 for side in (height, width))
     stages = sum((4 / 2**axes) ** stage for stage in range(3)) / 3  # twice as wide, half as long
     products = 3**axes * (config["width"] * times["width"]) ** 2 * height * width * stages
