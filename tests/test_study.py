@@ -147,6 +147,12 @@ def test_a_forecast_sums_over_all_jobs_and_weighs_what_they_keep() -> None:
     assert float(found[2]) == pytest.approx(weights / 1e9, rel=0.2)
 
 
+def test_a_dry_run_of_a_long_study_tells_its_forecast(tmp_path: Path) -> None:
+    long = ("--configfile", "workflow/config/cifar10.yaml", "--config", "device=cuda")
+    dry = snakemake(copy_project(tmp_path), "--cores", "2", *long, "--dry-run", "--quiet", "all")
+    assert re.search(r"^jobs: 20 tune, 100 train, 4 measure; about \d+ GPU-hours", dry.stderr, re.M)
+
+
 def test_little_work_is_not_forecast() -> None:
     assert (
         forecast(DEFAULT, VARIANTS, {"tune": 72, "train": 360, "measure": 32, "figure": 22}) == ""
