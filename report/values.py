@@ -236,6 +236,9 @@ def from_claims(claims: list[dict]) -> Iterator[Value]:
                         Source(file, column, where))  # fmt: skip
     n = Source(file, "id", {}, "rows")
     yield Value("claims.n", len(claims), str(len(claims)), "claims", n)
+    contrasts = len({(claim["metric"], claim["contrast"]) for claim in claims})
+    source = Source(file, "metric, contrast", {}, "distinct pairs")
+    yield Value("claims.contrasts", contrasts, str(contrasts), "contrasts", source)
     for verdict in ("supported", "contradicted", "inconclusive", "not tested"):
         n = sum(claim["verdict"] == verdict for claim in claims)
         source = Source(file, "verdict", {"verdict": verdict}, "rows")

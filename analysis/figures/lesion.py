@@ -16,11 +16,12 @@ def draw(table: pd.DataFrame) -> plt.Figure:
     lines(panels[0], one.assign(rise=one["error"] - one["whole"]), "block", "rise")
     panels[0].axhline(0, color=INK, linewidth=0.7, dashes=(1, 2))
     panels[0].set(title="One deleted", xlabel="Block", ylabel="Rise of the error (points)")
-    for axes, kind, title in (
-        (panels[1], "several", "Several deleted"), (panels[2], "permute", "Blocks swapped")
-    ):  # fmt: skip
+    for axes, kind, title, number in (
+        (panels[1], "several", "Several deleted", "Blocks deleted"),
+        (panels[2], "permute", "Blocks swapped", "Swaps"),
+    ):
         lines(axes, table[table["kind"].isin(["whole", kind])], "k", "error")
-        axes.set(title=title, xlabel="Number", ylabel="Training error (%)", ylim=(0, 100))
+        axes.set(title=title, xlabel=number, ylabel="Training error (%)", ylim=(0, 100))
     key(figure, set(table["variant"]))
     return figure
 

@@ -14,7 +14,7 @@ def draw(table: pd.DataFrame) -> plt.Figure:
     figure, panels = plt.subplots(1, len(depths), figsize=(WIDTH, 2.6), sharey=True)
     for axes, depth in zip(panels, depths, strict=True):
         lines(axes, table[table["depth"] == depth], "index", "relative")
-        axes.set(title=f"Depth {depth}", xlabel="Number")
+        axes.set(title=f"Depth {depth}", xlabel="Index of the eigenvalue")
         axes.set(ylabel="Eigenvalue over the largest")
     panels[0].set(yscale="log")  # last: lines on a logarithmic axis are means of logarithms
     key(figure, set(table["variant"]))
