@@ -190,9 +190,14 @@ def total_steps(run: Run, data: Dataset) -> int:
     """Steps from the first to the last; the odd examples of an epoch wait for another.
 
     Raises:
-        ValueError: the warm-up leaves none.
+        ValueError: the data are too few for a batch, or the warm-up leaves none.
     """
     total = run.train.epochs * (len(data.train_targets) // run.train.batch_size)
+    if total == 0:
+        raise ValueError(
+            f"train.batch_size: {run.train.batch_size} is more than the {len(data.train_targets)} "
+            "training examples"
+        )
     if run.train.warmup_steps >= total:
         raise ValueError(
             f"train.warmup_steps: {run.train.warmup_steps} leaves none of {total} steps"
@@ -389,11 +394,27 @@ def deterministic(threads: int, device: str) -> str:
 
 def specification(arguments: argparse.Namespace) -> dict:
     """The run of --spec as plain data, grown from --start if that is given."""
-    inline = arguments.spec.lstrip().startswith("{")
-    spec = json.loads(arguments.spec if inline else Path(arguments.spec).read_text())
+    if arguments.spec.lstrip().startswith("{"):
+        spec = read_json("--spec", arguments.spec)
+    else:
+        spec = read_json(arguments.spec, Path(arguments.spec).read_text())
+    if not isinstance(spec.get("train"), dict):
+        raise ValueError("--spec: train is missing")
     if arguments.start:
-        spec["start"] = json.loads((arguments.start / "run.json").read_text())
+        path = arguments.start / "run.json"
+        spec["start"] = read_json(path, path.read_text())
     return spec
+
+
+def read_json(source: object, text: str) -> dict:
+    """Raises ValueError if the text is not an object in JSON; the message names its source."""
+    try:
+        data = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{source}: not JSON: {error}") from None
+    if not isinstance(data, dict):
+        raise ValueError(f"{source}: an object is expected, in braces")
+    return data
 
 
 def resumable(run: Run, folder: Path, arguments: argparse.Namespace) -> Resume:
@@ -409,7 +430,8 @@ def main() -> None:
     try:
         spec = specification(arguments)
         if arguments.lr_from:
-            spec["train"]["lr"] = json.loads(arguments.lr_from.read_text())["lr"]
+            chosen = read_json(arguments.lr_from, arguments.lr_from.read_text())
+            spec["train"]["lr"] = chosen.get("lr")
         run = from_dict(spec)
         data = load(run.dataset, arguments.data).to(arguments.device)
         trained = end_of(arguments.start) if arguments.start else None

@@ -40,12 +40,12 @@ def main() -> None:
     resumes = []
     try:
         spec = specification(arguments)
-        data = load(spec["dataset"], arguments.data).to(arguments.device)
+        # Only the end counts; testing on the way would take a tenth of the time.
+        settings = {**spec["train"], "record_every": sys.maxsize}
+        runs = [from_dict({**spec, "train": {**settings, "lr": float(lr)}}) for lr in tried]
+        data = load(runs[0].dataset, arguments.data).to(arguments.device) if runs else None
         trained = end_of(arguments.start) if arguments.start else None
-        for lr in tried:
-            # Only the end counts; testing on the way would take a tenth of the time.
-            settings = {**spec["train"], "lr": float(lr), "record_every": sys.maxsize}
-            run = from_dict({**spec, "train": settings})
+        for lr, run in zip(tried, runs, strict=True):
             folder = arguments.out / f"lr{lr}"
             resumes.append(resumable(run, folder, arguments))
             metrics = perform(run, data, folder, trained, resumes[-1], arguments.attempt)

@@ -1,6 +1,7 @@
 """Bad input: each gets one line that says what, where and what was expected, and leaves no file.
 Names and texts with a meaning to a shell, a page or a typesetter stay names and texts."""
 
+import argparse
 import copy
 import gzip
 import json
@@ -29,7 +30,7 @@ from analysis.horse_race import read_predictions
 from models import checkpoint as tensors
 from models import data, import_checkpoint, sources
 from models.strict_yaml import read_yaml
-from models.train import total_steps
+from models.train import specification, total_steps
 from models.variant import from_dict, read_run, to_json
 from report import compare, render
 from report.claims import read_claims
@@ -113,6 +114,13 @@ def main(module: object, *arguments: str) -> Callable:
             sys.exit(code)
 
     return call
+
+
+def instructed(text: str) -> Callable:
+    """The specification that a training or a tuning is given."""
+    Path("list.json").write_text("[]")
+    Path("half.json").write_text('{"train":')
+    return lambda: specification(argparse.Namespace(spec=text, start=None))
 
 
 def training(changes: dict[str, object]) -> Callable:
@@ -526,7 +534,12 @@ BAD = [
     (cifar10, {"test_batch": None}, "cifar.tar.gz: not a whole CIFAR-10 archive: "),
     (cifar10, None, "cifar.tar.gz: not a whole CIFAR-10 archive: "),
     # ... that are too few for a batch
-    (training, {"train.batch_size": 13}, "train."),
+    (instructed, "{}", "--spec: train is missing"),
+    (instructed, '{"train": 3}', "--spec: train is missing"),
+    (instructed, "{,", "--spec: not JSON: Expecting property name"),
+    (instructed, "list.json", "list.json: an object is expected, in braces"),
+    (instructed, "half.json", "half.json: not JSON: Expecting"),
+    (training, {"train.batch_size": 13}, "train.batch_size: 13 is more than the 12 training"),
     (training, {"train.batch_size": 6, "train.warmup_steps": 4}, "train.warmup_steps: 4 leaves no"),
     # The paper; tests/test_render.py has the mistakes of an author
     (paper, writing("study/values.json", b""), "error: malformed JSON in "),
