@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,$(shell \
 	$(name) -c 'import sys; sys.version_info < (3, 11) or print(sys.executable)' 2>/dev/null)))
 
-.PHONY: report test slurm-test clean
+.PHONY: report test slurm-test bench clean
 
 report: $(VENV)/installed
 	snakemake --cores $(CORES) --quiet all --rerun-incomplete
@@ -18,6 +18,10 @@ test: $(VENV)/installed
 
 slurm-test: $(VENV)/installed
 	pytest --capture=no tests/test_slurm.py
+
+bench: $(VENV)/installed
+	pip install --quiet --disable-pip-version-check --requirement workflow/envs/bench.txt
+	python -m tests.benchmarks --out results/benchmarks.json
 
 clean:
 	rm -rf results .snakemake

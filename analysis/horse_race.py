@@ -27,15 +27,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import dacite
 import numpy as np
 import pandas as pd
-import yaml
 from scipy.stats import rankdata
 
 from analysis.style import QUANTITIES
 from analysis.summary import CONFIDENCE
 from models.files import replacing
+from models.records import build, nearest
+from models.strict_yaml import read_yaml
 
 RESAMPLES = 1000
 TARGETS = ("train_loss", "gap")
@@ -52,18 +52,18 @@ class Prediction:
 
 def read_predictions(path: Path) -> list[Prediction]:
     """Raises ValueError if one is not as it should be, or of a quantity that is not known."""
+    given = read_yaml(path).get("predictions")
+    if not isinstance(given, list):
+        raise ValueError(f"{path}: predictions: {given!r} is not a list")
     try:
-        predictions = [
-            dacite.from_dict(Prediction, item, dacite.Config(strict=True))
-            for item in yaml.safe_load(path.read_text())["predictions"]
-        ]
-    except dacite.DaciteError as error:
+        predictions = [build(Prediction, item) for item in given]
+    except ValueError as error:
         raise ValueError(f"{path}: predictions: {error}") from None
     for prediction in predictions:
         if prediction.quantity not in QUANTITIES:
             raise ValueError(
-                f"{path}: predictions: '{prediction.quantity}' is not known; known are "
-                + ", ".join(QUANTITIES)
+                f"{path}: predictions: quantity {prediction.quantity!r} is not known"
+                f"{nearest(prediction.quantity, QUANTITIES)}"
             )
     return predictions
 
@@ -214,7 +214,7 @@ def main() -> None:
             pd.read_csv(tables / "quantities.csv"),
             pd.read_csv(tables / "runs.csv"),
             read_predictions(arguments.claims),
-            yaml.safe_load(arguments.variants.read_text()),
+            read_yaml(arguments.variants),
             **depths,
         )
     except ValueError as error:

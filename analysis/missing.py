@@ -13,6 +13,8 @@ import pandas as pd
 
 from models.files import replacing
 
+LONGEST = 300  # characters of a reason; what wrote more said it first
+
 COLUMNS = ["kind", "variant", "depth", "seed", "reason"]
 
 
@@ -21,8 +23,13 @@ def reason(log: Path) -> str:
     lines = log.read_text(errors="replace").split("\n") if log.is_file() else []
     said = [line.strip() for line in lines if line.strip()]
     if said:
-        return said[-1]
+        return said[-1] if len(said[-1]) <= LONGEST else said[-1][:LONGEST] + " …"
     return "it ended without a word" if log.is_file() else "it has not been started"
+
+
+def read_missing(path: Path) -> pd.DataFrame:
+    """The table; a reason is text even if it is "NA" or "nan"."""
+    return pd.read_csv(path, keep_default_na=False, na_values={"depth": "", "seed": ""})
 
 
 def missing_run(folder: Path, logs: Path) -> tuple:

@@ -34,10 +34,16 @@ def read(path: Path, mmap: bool = False) -> dict:
         ValueError: the file is damaged, or holds more than tensors and plain values.
         OSError: it cannot be read.
     """
-    content = path.read_bytes()
-    if hashlib.sha256(content[:-HEX]).hexdigest().encode() != content[-HEX:]:
+    digest, left = hashlib.sha256(), path.stat().st_size - HEX
+    with path.open("rb") as file:
+        while left > 0:  # piece by piece, for data that are large
+            piece = file.read(min(left, 2**20))
+            digest.update(piece)
+            left -= len(piece)
+        checksum = file.read()
+    if digest.hexdigest().encode() != checksum:
         raise ValueError(f"{path}: damaged, its checksum is wrong; delete it and it is made again")
     try:
-        return torch.load(path if mmap else io.BytesIO(content), weights_only=True, mmap=mmap)
+        return torch.load(path, weights_only=True, mmap=mmap)
     except pickle.UnpicklingError:
         raise ValueError(f"{path}: holds more than tensors; nothing in it was run") from None

@@ -7,20 +7,19 @@ data come from is in models/sources.py.
 """
 
 import argparse
-import difflib
 import hashlib
 import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Literal
 
-import dacite
 import numpy as np
 import torch
 from torch import Tensor
 
 from models import checkpoint
 from models.files import replacing
+from models.records import build, nearest
 
 FOLDER = Path("results/data")
 
@@ -90,9 +89,8 @@ def prepare(name: str, folder: Path, images: ImageFolder | None = None) -> None:
         title, read = sources.SOURCES[name]
         arrays = read()
     else:
-        near = difflib.get_close_matches(name, sources.SOURCES, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"expected {', '.join(sources.SOURCES)}"
-        raise ValueError(f"dataset: '{name}' is not known; {hint}")
+        hint = nearest(name, sources.SOURCES) or f"; expected {', '.join(sources.SOURCES)}"
+        raise ValueError(f"dataset: '{name}' is not known{hint}")
     digest = content_hash(arrays)
     if digest != SHA256.get(name, digest):
         raise ValueError(
@@ -161,14 +159,13 @@ def main() -> None:
     try:
         images = None
         if arguments.image_folder:
-            images = dacite.from_dict(
-                ImageFolder, json.loads(arguments.image_folder), dacite.Config(strict=True)
-            )
+            try:
+                images = build(ImageFolder, json.loads(arguments.image_folder))
+            except ValueError as error:
+                raise ValueError(f"image_folder: {error}") from None
         prepare(arguments.dataset, arguments.out, images)
-    except dacite.DaciteError as error:
-        parser.exit(1, f"error: image_folder: {error}\n")
     except (OSError, ValueError) as error:
-        parser.exit(1, f"error: {error}\n")
+        parser.exit(1, f"error: {' '.join(str(error).split())}\n")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ error is printed, on images standardised as those networks were trained.
 """
 
 import argparse
-import pickle
 import re
 from pathlib import Path
 
@@ -42,10 +41,12 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     """
     try:
         content = torch.load(path, weights_only=True, map_location="cpu")
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise ValueError(f"{path}: not a checkpoint: {str(error).splitlines()[0]}") from None
+    except Exception as error:  # of any type: damaged bytes lead torch anywhere
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ValueError(f"{path}: not a checkpoint: {reason}") from None
     state = content.get("state_dict", content) if isinstance(content, dict) else {}
-    if not state or not all(isinstance(value, Tensor) for value in state.values()):
+    if not (isinstance(state, dict) and state and all(isinstance(name, str) for name in state)
+            and all(isinstance(value, Tensor) for value in state.values())):  # fmt: skip
         raise ValueError(f"{path}: has no state dict, neither itself nor under 'state_dict'")
     return state
 
@@ -71,6 +72,8 @@ def network_of(state: dict[str, Tensor]) -> Network:
         classes = len(ours["layers.head.LAST.bias"])
     except KeyError as error:
         raise ValueError(f"state dict: has no {error.args[0]!r}, by our names") from None
+    except (TypeError, ValueError):  # of a tensor with fewer axes
+        raise ValueError("state dict: its stem or its head is of no such shape") from None
     blocks = {name.split(".")[1] for name in ours if "_block" in name}
     network = Network(Variant(), 2 * len(blocks) + 2, width, (channels, 32, 32), classes)
     last = len(network.layers["head"]) - 1

@@ -6,12 +6,15 @@ A run is a value. Written to `run.json` it is enough to repeat the run alone:
 """
 
 import json
+import math
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-import dacite
+from models.records import build
+
+MOMENT = r"init|end|step[1-9]\d{0,8}"  # of a run: as many steps done
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,20 @@ class TrainSpec:
     record_every: int  # steps between two rows of the history
     evaluation_batch_size: int
 
+    def __post_init__(self) -> None:
+        for key, least, most in (
+            ("epochs", 1, math.inf),
+            ("batch_size", 1, math.inf),
+            ("lr", 0, math.inf),
+            ("warmup_steps", 0, math.inf),
+            ("momentum", 0, 1),
+            ("weight_decay", 0, math.inf),
+            ("gradient_clip", 0, math.inf),
+            ("record_every", 1, math.inf),
+            ("evaluation_batch_size", 1, math.inf),
+        ):
+            refuse_outside(f"train.{key}", getattr(self, key), least, most)
+
 
 @dataclass(frozen=True)
 class Run:
@@ -90,9 +107,12 @@ class Run:
     start: "Run | None" = None  # trained first; this network is grown from its end
 
     def __post_init__(self) -> None:
+        refuse_outside("depth", self.depth, 8, math.inf)
+        refuse_outside("width", self.width, 1, math.inf)
+        refuse_outside("seed", self.seed, 0, 2**32)
         for moment in self.checkpoints:
-            if not re.fullmatch(r"init|end|step[1-9]\d*", moment):
-                raise ValueError(f"checkpoints: '{moment}' is not init, end, or step1, step2, ...")
+            if not re.fullmatch(MOMENT, moment):
+                raise ValueError(f"checkpoints: {moment!r} is not init, end, or step1, step2, ...")
         if self.start is None:
             return
         if self.factors != self.start.factors or self.width != self.start.width:
@@ -103,6 +123,18 @@ class Run:
             raise ValueError("start: only plain networks with ReLU grow, and only once")
 
 
+def refuse_outside(key: str, x: float, least: float, most: float) -> None:
+    """Raises ValueError unless `x` is a number from `least` up to, but not including, `most`."""
+    if isinstance(x, bool) or not least <= x < most:
+        raise ValueError(f"{key}: {x} is not a number from {least} up to {most}")
+
+
+def moments(given: object) -> tuple[str, ...]:
+    if not isinstance(given, list) or not all(isinstance(moment, str) for moment in given):
+        raise ValueError(f"checkpoints: {given!r} is not a list of moments")
+    return tuple(given)
+
+
 def read_run(path: Path) -> Run:
     """The run written in `path`.
 
@@ -111,7 +143,7 @@ def read_run(path: Path) -> Run:
     """
     try:
         return from_dict(json.loads(path.read_text()))
-    except (json.JSONDecodeError, ValueError) as error:
+    except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 
 
@@ -121,10 +153,7 @@ def from_dict(data: dict) -> Run:
     Raises:
         ValueError: a key is missing, unknown or of the wrong type; the message names it.
     """
-    try:
-        return dacite.from_dict(Run, data, dacite.Config(strict=True, cast=[tuple]))
-    except dacite.DaciteError as error:
-        raise ValueError(str(error)) from None
+    return build(Run, data, {tuple[str, ...]: moments})
 
 
 def to_json(run: Run) -> str:

@@ -10,21 +10,22 @@ a section, is reported beside the verdict; with n seeds it cannot fall below 2 /
 
 import argparse
 import json
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import dacite
 import pandas as pd
-import yaml
 from statsmodels.stats.multitest import multipletests
 
-from analysis.horse_race import Prediction
+from analysis.missing import read_missing
 from analysis.style import LOOKS, QUANTITIES
 from analysis.summary import mean_interval, sign_flip_p_value
 from models.files import replacing
-from report.names import nearest
+from models.records import build, nearest
+from models.strict_yaml import read_yaml
+from models.variant import MOMENT
 
 POINTS = "percentage points"  # of errors, which are fractions in the tables
 ERRORS = ("train_error", "test_error", "generalisation_gap")
@@ -56,9 +57,11 @@ class Claim:
 
 @dataclass(frozen=True)
 class Claims:
+    """The file; analysis/horse_race.py reads the predictions."""
+
     sizes: dict[str, str]
-    claims: list[Claim]
-    predictions: list[Prediction]
+    claims: list[dict]
+    predictions: list[dict]
 
 
 class NotTestedError(Exception):
@@ -70,25 +73,34 @@ def read_claims(path: Path) -> list[Claim]:
 
     Raises:
         ValueError: a key is missing, unknown or of the wrong type, an id is given twice, or a
-            variant or a metric is not known.
+            variant, a metric or a moment is not known.
     """
+    content = read_yaml(path)
+    where, claims = str(path), []
     try:
-        claims = dacite.from_dict(
-            Claims, yaml.safe_load(path.read_text()), dacite.Config(strict=True, cast=[float])
-        ).claims
-    except dacite.DaciteError as error:
-        raise ValueError(f"{path}: {error}") from None
+        for item in build(Claims, content).claims:
+            where = f"{path}: claim {item.get('id')!r}"
+            claims.append(build(Claim, item))
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
     ids = [claim.id for claim in claims]
     for claim in claims:
+        if not re.fullmatch("[a-z][a-z0-9_]*", claim.id):  # it becomes an anchor of the page
+            raise ValueError(f"{path}: claim {claim.id!r}: an id has letters, digits and _ only")
         if ids.count(claim.id) > 1:
             raise ValueError(f"{path}: claim '{claim.id}' is given twice")
+        if not claim.contrast:
+            raise ValueError(f"{path}: claim '{claim.id}': contrast: is empty")
+        moments = [term.checkpoint for term in claim.contrast]
         names = {"metric": ([claim.metric], [*ERRORS, *QUANTITIES]),
-                 "variant": ([term.variant for term in claim.contrast], LOOKS)}  # fmt: skip
+                 "variant": ([term.variant for term in claim.contrast], LOOKS),
+                 "checkpoint": ([moment for moment in moments if not re.fullmatch(MOMENT, moment)],
+                                ["init", "end"])}  # fmt: skip
         for key, (given, known) in names.items():
             for name in given:
                 if name not in known:
                     raise ValueError(
-                        f"{path}: claim '{claim.id}': {key} '{name}' is not known"
+                        f"{path}: claim '{claim.id}': {key} {name!r} is not known"
                         f"{nearest(name, known)}"
                     )
     return claims
@@ -221,7 +233,7 @@ def main() -> None:
     runs = pd.read_csv(arguments.results / "tables/runs.csv")
     runs["generalisation_gap"] = runs["test_error"] - runs["train_error"]
     quantities = pd.read_csv(arguments.results / "tables/quantities.csv")
-    missing = pd.read_csv(arguments.results / "tables/missing.csv")
+    missing = read_missing(arguments.results / "tables/missing.csv")
     try:
         claims = read_claims(arguments.claims)
     except ValueError as error:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import functools
 import html
 import json
 import math
@@ -29,9 +30,10 @@ import jinja2.ext
 import math_core
 import pypandoc
 import typst
+from fontTools.ttLib import TTFont
 
 from models.files import replacing
-from report.names import nearest
+from models.records import nearest
 
 HERE = Path(__file__).resolve().parent
 TEMPLATES = HERE / "templates"
@@ -55,14 +57,20 @@ class RenderError(Exception):
 # Inputs ------------------------------------------------------------------------------------------
 
 
-def read_json(path: Path) -> Any:
-    """The content of a JSON file; raises RenderError when it is missing or malformed."""
+def read_json(path: Path, *keys: str) -> Any:
+    """The content of a JSON file; raises RenderError when it is missing, malformed or without one
+    of its keys."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise RenderError(f"missing file: {path}") from None
-    except json.JSONDecodeError as error:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        missing = isinstance(error, FileNotFoundError)
+        raise RenderError(f"{'missing file' if missing else error.strerror}: {path}") from None
+    except ValueError as error:  # bytes that are not UTF-8 too
         raise RenderError(f"malformed JSON in {path}: {error}") from None
+    for key in keys:
+        if not isinstance(content, dict) or key not in content:
+            raise RenderError(f"{path}: {key} is missing")
+    return content
 
 
 def place_of(source: dict[str, Any]) -> str:
@@ -85,9 +93,20 @@ def describe(source: dict[str, Any]) -> str:
     return place_of(source) + (f": {what}" if what else "")
 
 
+@functools.cache
+def characters() -> frozenset[str]:
+    """Those that the paper's fonts have."""
+    return frozenset(map(chr, TTFont(FONTS / "STIXTwoText-Regular.ttf").getBestCmap()))
+
+
 def literal(text: str) -> str:
-    """Text that Markdown and HTML print as it stands: each special character an entity."""
-    escaped = re.sub(r"[^\w\s]", lambda match: f"&#{ord(match[0])};", text)
+    """Text that Markdown and HTML print as it stands: each special character an entity. One that
+    the fonts do not have, which may be in the log of a job, is printed as its code."""
+    shown = "".join(
+        c if c in characters() or c in "\t\r\n" else c.encode("unicode_escape").decode()
+        for c in text
+    )
+    escaped = re.sub(r"[^\w\s]", lambda match: f"&#{ord(match[0])};", shown)
     # A narrow no-break space between thousands is kept.
     return re.sub(r"[ \t\r\n]+", " ", escaped.replace("_", "&#95;"))
 
@@ -150,7 +169,7 @@ class Values:
 
 
 def read_values(results: Path) -> Values:
-    content = read_json(results / "values.json")
+    content = read_json(results / "values.json", "values", "gaps")
     return Values(content["values"], content["gaps"])
 
 
@@ -201,7 +220,7 @@ class KeepLineEnds(jinja2.ext.Extension):
 
 def environment(results: Path, sections: Path, values: Values) -> jinja2.Environment:
     """Jinja as the sections use it; raises RenderError when an input of the study is missing."""
-    claims = read_json(results / "claims.json")["claims"]
+    claims = read_json(results / "claims.json", "claims")["claims"]
     by_id = {claim["id"]: claim for claim in claims}
 
     def claim(identifier: str) -> dict[str, Any]:
@@ -270,10 +289,14 @@ def markdown(results: Path, sections: Path) -> str:
         raise RenderError(f"{place(error, sections)}{error.message}{hint}") from None
     except (RenderError, jinja2.TemplateError, TypeError) as error:
         raise RenderError(f"{place(error, sections)}{error}") from None
+    except Exception as error:  # of any type: a template may compute
+        what = f"{type(error).__name__}: {error}"
+        raise RenderError(f"{place(error, sections)}{what}") from None
     for gap in values.gaps:
         if gap["prefix"].startswith("measured."):
             name = gap["prefix"].split(".")[1]
-            text = text.replace(f"{{#fig:{name}}}", f'{{#fig:{name} gap="{gap["reason"]}"}}')
+            reason = literal(gap["reason"]).strip()
+            text = text.replace(f"{{#fig:{name}}}", f'{{#fig:{name} gap="{reason}"}}')
     return text
 
 
@@ -345,6 +368,8 @@ def inline_figure(path: Path, alt: str) -> str:
         known = [other.stem for other in path.parent.glob("*.svg")]
         raise RenderError(f"missing figure: figures/{path.name}{nearest(path.stem, known)}")
     svg = path.read_text(encoding="utf-8")
+    if "<svg" not in svg or "viewBox" not in svg:
+        raise RenderError(f"figures/{path.name} is not a drawing")
     svg = svg[svg.index("<svg") :].strip()
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.S)
     # Two figures on one page must not share names.
@@ -370,7 +395,10 @@ def inline_figure(path: Path, alt: str) -> str:
 
 def behind(name: str, results: Path, study: str) -> str:
     """What is behind a figure, all of it in the page: data, script and the command to remake it."""
-    data = base64.b64encode((results / f"figures/{name}.csv.gz").read_bytes()).decode("ascii")
+    table = results / f"figures/{name}.csv.gz"
+    if not table.is_file():
+        raise RenderError(f"missing file: {table}")
+    data = base64.b64encode(table.read_bytes()).decode("ascii")
     script = (FIGURES / f"{name}.py").read_text(encoding="utf-8")
     target = f"results/{study}/figures/{name}.svg"
     return (
@@ -419,7 +447,7 @@ def page(tree: str, results: Path) -> str:
         lambda match: f'{match[1]} title="{values.title(html.unescape(match[2]))}"',
         text,
     )
-    study = read_json(results / "config.json")["study"]
+    study = read_json(results / "config.json", "study")["study"]
     text = re.sub(
         r'(<figure id="fig:(\w+)">.*?)</figure>',
         lambda match: f"{match[1]}{behind(match[2], results, study)}</figure>",
@@ -427,7 +455,10 @@ def page(tree: str, results: Path) -> str:
         flags=re.S,
     )
     script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
-    return text.replace("/* style */", style(), 1).replace("/* script */", script, 1)
+    # With their tags, for the text may have the words.
+    for tag, content in ("style", style()), ("script", script):
+        text = text.replace(f"<{tag}>\n/* {tag} */", f"<{tag}>\n{content}", 1)
+    return text
 
 
 # PDF ---------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from analysis.missing import read_missing
 from analysis.style import LOOKS, QUANTITIES
 from analysis.summary import CONFIDENCE, mean_interval, summarise
 from models.files import replacing
@@ -399,7 +400,7 @@ def collect(results: Path, manifest: Path) -> tuple[list[Value], list[dict]]:
     runs = pd.read_csv(results / "tables/runs.csv")
     tuning = pd.read_csv(results / "tables/tuning.csv")
     quantities = pd.read_csv(results / "tables/quantities.csv")
-    missing = pd.read_csv(results / "tables/missing.csv")
+    missing = read_missing(results / "tables/missing.csv")
     read_manifest = json.loads(manifest.read_text())
     look = Source("analysis/style.py", "LOOKS")
     values = [

@@ -176,17 +176,6 @@ def test_every_prediction_is_named_in_figures_and_measured(quick_study: Path) ->
     assert all(f"{{{prediction.source}," in references for prediction in predictions)
 
 
-def test_a_prediction_is_plus_or_minus_one(tmp_path: Path) -> None:
-    path = tmp_path / "claims.yaml"
-    for written, message in [
-        ("{quantity: ics.cosine, sign: 2, theory: t, source: s}", "wrong value type for field"),
-        ("{quantity: ics.cosin, sign: 1, theory: t, source: s}", "'ics.cosin' is not known"),
-    ]:
-        path.write_text(f"predictions:\n  - {written}\n")
-        with pytest.raises(ValueError, match=message):
-            read_predictions(path)
-
-
 def test_predictions_are_counted_by_where_their_intervals_lie() -> None:
     rows = [
         ("hessian.log_top", 1, 0.5, 0.2, 0.8), ("ntk.log_condition", -1, -0.5, -0.8, -0.2),

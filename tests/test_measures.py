@@ -283,6 +283,44 @@ def test_gradients_of_a_linear_network_agree_everywhere() -> None:
     assert near == pytest.approx([1, 1, 1, 1], abs=1e-5)
 
 
+def test_correlations_are_those_of_gradients_taken_one_by_one() -> None:
+    """On the line by the derivative in t alone; at noisy copies by the gradient at each."""
+    subject = make_subject(PLAIN_BN, examples=6)
+    rows, found = take("gradient_correlation", subject, {"points": 41, "pairs_of": 4})
+    generator = subject.generator()
+    u = torch.randn(1, 1, 20, generator=generator)
+    head = subject.network.layers["head"][-1]
+    readout = torch.randn(head.in_features, generator=generator)
+    noise = torch.randn(6, 1, 1, 20, generator=generator)
+    seen: list[Tensor] = []
+    handle = head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+
+    def slope(x: Tensor, where: Tensor) -> Tensor:
+        subject.network(x)
+        return torch.autograd.grad(seen.pop() @ readout, where)[0]
+
+    slopes = []
+    for i in range(41):
+        t = torch.tensor(-2 + 4 * i / 40, requires_grad=True)
+        slopes.append(slope((t * u)[None], t).item())
+    mean = sum(slopes) / 41
+    variance = sum((g - mean) ** 2 for g in slopes) / 41
+    lag_one = sum((slopes[i] - mean) * (slopes[i + 1] - mean) for i in range(40)) / 40 / variance
+    assert found["grid"] == pytest.approx(lag_one, rel=1e-3)
+
+    near = {row["coordinate"]: row["correlation"] for row in rows if row["kind"] == "neighbour"}
+    for distance, correlation in near.items():
+        cosines = []
+        for x, n in zip(subject.inputs, noise, strict=True):
+            there = x + distance * n * x.norm() / n.norm()
+            here, there = x[None].clone().requires_grad_(), there[None].requires_grad_()
+            pair = [slope(each, each).flatten() for each in (here, there)]
+            cosines.append(F.cosine_similarity(*pair, dim=0).item())
+        assert correlation == pytest.approx(sum(cosines) / 6, abs=1e-4)
+    assert found["neighbour"] == near[0.01]
+    handle.remove()
+
+
 def test_input_gradient_along_the_line_is_a_difference_quotient() -> None:
     subject = make_subject(RESIDUAL_BN)
     features = gradient_correlation.body(subject.network.double())

@@ -13,6 +13,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from conftest import QUICK, ROOT, snakemake
+from pypdf import PdfReader
+from test_bad_input import HOSTILE, elements, squeezed
+from test_render import Text
 
 from report import compare, render
 from report.claims import read_claims
@@ -224,6 +227,38 @@ def test_a_measure_that_is_left_out_is_a_marked_gap(study: Path, quick_project: 
     assert "Not shown: the study does not measure it." in page
     claims = {c["id"]: c for c in json.loads((study / "claims.json").read_text())["claims"]}
     assert claims["singular"]["verdict"] == "not tested"
+
+
+def test_whatever_a_study_calls_things_the_sections_print_it_as_text(study: Path) -> None:
+    hostile = " ".join(HOSTILE)
+    stated = "<script>alert(x)</script> 'a' \"b\" `c` *e* #eval(x) [f](g) \\"
+
+    def values(content: dict) -> None:
+        for entry in content["values"]:
+            if isinstance(entry["value"], str):
+                entry["text"] = hostile
+            if entry["key"] in ("host.processor", "data.name"):
+                entry["value"] = hostile
+        for gap in content["gaps"]:
+            gap["reason"] = hostile
+
+    def claims(content: dict) -> None:
+        for claim in content["claims"]:
+            claim.update(theory=hostile, reason=hostile, not_tested=hostile)
+            claim["statement"] = stated  # an author's: no digit, and formulas
+
+    def page() -> Text:
+        return Text((study / "report/index.html").read_text(encoding="utf-8"))
+
+    before = page()
+    rewrite(study / "values.json", values)
+    rewrite(study / "claims.json", claims)
+    render.render(study, SECTIONS)
+    assert elements(page()) == elements(before)
+    assert squeezed(page().text).count(squeezed(hostile)) > 100
+    assert squeezed(page().text).count(squeezed(stated)) == len(CLAIMS)
+    sheets = PdfReader(study / "report/report.pdf").pages
+    assert squeezed(hostile) in squeezed("".join(sheet.extract_text() for sheet in sheets))
 
 
 def test_snakemake_bundles_the_paper_with_captions_and_labels(

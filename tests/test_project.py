@@ -6,27 +6,42 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pytest
 import yaml
 from conftest import ROOT, copy_project, snakemake
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 LOCK = ROOT / "workflow/envs/requirements.txt"
+BENCH = ROOT / "workflow/envs/bench.txt"  # beside the lock, for `make bench` alone
 
 
-def locked() -> dict[str, str]:
-    lines = [line.split("#")[0].strip() for line in LOCK.read_text().splitlines()]
-    pins = [line.split("==") for line in lines if line]
+def locked(*files: Path) -> dict[str, str]:
+    lines = [line.split("#")[0] for file in files for line in file.read_text().splitlines()]
+    pins = [line.strip().split("==") for line in lines if "==" in line]
     return {canonicalize_name(name): version for name, version in pins}
 
 
-def test_the_lock_pins_every_direct_dependency() -> None:
+def direct(*extras: str) -> list[Requirement]:
+    """What the project and its optional groups ask for."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    pins = locked()
-    for text in [*project["dependencies"], *project["optional-dependencies"]["test"]]:
-        requirement = Requirement(text)
+    optional = [text for extra in extras for text in project["optional-dependencies"][extra]]
+    return [Requirement(text) for text in [*project["dependencies"], *optional]]
+
+
+@pytest.mark.parametrize(("files", "extras"), [((LOCK,), ("test",)), ((LOCK, BENCH), ("bench",))])
+def test_the_lock_pins_every_direct_dependency(
+    files: tuple[Path, ...], extras: tuple[str, ...]
+) -> None:
+    pins = locked(*files)
+    for requirement in direct(*extras):
         version = pins[canonicalize_name(requirement.name)]
-        assert requirement.specifier.contains(version), text
+        assert requirement.specifier.contains(version), requirement
+
+
+def test_the_lock_of_benchmarks_adds_to_the_other_and_changes_nothing() -> None:
+    assert "-r requirements.txt" in BENCH.read_text()
+    assert not locked(LOCK).keys() & locked(BENCH).keys()
 
 
 def test_environment_yml_uses_the_lock_and_an_allowed_python() -> None:
@@ -40,24 +55,14 @@ def test_environment_yml_uses_the_lock_and_an_allowed_python() -> None:
 
 def test_every_import_is_a_direct_dependency() -> None:
     """What the code imports is declared, not there by luck."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    texts = [*project["dependencies"], *project["optional-dependencies"]["test"]]
-    declared = {canonicalize_name(Requirement(text).name) for text in texts}
+    declared = {canonicalize_name(each.name) for each in direct("test", "bench")}
     other_names = {
         "yaml": "pyyaml", "pypandoc": "pypandoc-binary", "fontTools": "fonttools",
         "PIL": "pillow", "sklearn": "scikit-learn", "bs4": "beautifulsoup4",
     }  # fmt: skip
-    ours = {
-        "models",
-        "analysis",
-        "report",
-        "workflow",
-        "tests",
-        "conftest",
-        "test_data",
-        "test_kill",
-    }
-    for folder in ("models", "analysis", "report", "workflow", "tests"):
+    folders = ("models", "analysis", "report", "workflow", "tests")
+    ours = {*folders, *(path.stem for path in (ROOT / "tests").glob("*.py"))}
+    for folder in folders:
         for path in (ROOT / folder).rglob("*.py"):
             for name in re.findall(r"^\s*(?:import|from) (\w+)", path.read_text(), re.MULTILINE):
                 if name not in ours and name not in sys.stdlib_module_names:

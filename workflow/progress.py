@@ -1,8 +1,9 @@
-"""What the screen shows: how many training runs are done of how many, how long the rest will take,
-and what to do about what a killed run left."""
+"""What the screen shows: what is about to be done, how long the rest of it will take, and how to go
+on after a kill."""
 
 import logging
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -10,17 +11,21 @@ from snakemake.logging import logger
 from snakemake_interface_logger_plugins.common import LogEvent
 from tqdm import tqdm
 
+Forecast = Callable[[dict[str, int]], str]  # from the number of jobs of each rule to a line
+
 
 class Progress(logging.Handler):
     """A tqdm bar moved by Snakemake's own events; it counts the jobs of some rules.
 
-    With `errors` it also prints what went wrong, for Snakemake under --quiet all does not.
+    Before that, and in a dry run, it prints the forecast, if there is one. With `errors` it also
+    prints what went wrong, for Snakemake under --quiet all does not.
     """
 
-    def __init__(self, rules: list[str], errors: bool):
+    def __init__(self, rules: list[str], errors: bool, forecast: Forecast):
         super().__init__()
         self.rules = rules
         self.errors = errors
+        self.forecast = forecast
         self.total = 0
         self.jobs: set[int] = set()
         self.bar: tqdm | None = None
@@ -29,6 +34,8 @@ class Progress(logging.Handler):
         event = getattr(record, "event", None)
         if event == LogEvent.RUN_INFO:
             self.total = sum(record.stats.get(rule, 0) for rule in self.rules)
+            if line := self.forecast(record.stats):
+                tqdm.write(line, file=sys.stderr)
         elif event == LogEvent.JOB_STARTED and self.total and not self.bar:
             # Not before: a dry run announces its jobs too.
             self.bar = tqdm(total=self.total, desc="training", unit="job", smoothing=0.1)
@@ -44,9 +51,9 @@ class Progress(logging.Handler):
             tqdm.write(record.getMessage() + "".join(logs), file=sys.stderr)
 
 
-def show_progress(rules: list[str], errors: bool) -> None:
+def show_progress(rules: list[str], errors: bool, forecast: Forecast) -> None:
     """Follow the jobs of `rules` from now on."""
-    logger.addHandler(Progress(rules, errors))
+    logger.addHandler(Progress(rules, errors, forecast))
 
 
 class KillExplained(logging.Filter):

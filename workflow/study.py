@@ -1,19 +1,23 @@
 """From a study's configuration to its runs, and from a module to the code it depends on."""
 
 import difflib
+import functools
 import json
 import math
 import os
+import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from statistics import mean
 
 import grimp
-import yaml
 from jsonschema import Draft202012Validator, ValidationError
+from jsonschema.validators import extend
 
+from models.strict_yaml import read_yaml
 from models.variant import Variant
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -30,7 +34,8 @@ DATASETS = {  # those of models/sources.py: images to train on; channels, height
 
 # How fast one core, or one GPU, trains: seconds to begin a layer, multiply-adds a second in it.
 # A study whose device is `auto` gets no GPU from a cluster, for it has not asked for one.
-SPEED = {"cpu": (0.5e-3, 16e9), "auto": (0.5e-3, 16e9), "cuda": (0.3e-3, 2e12)}
+SPEED = {"cpu": (0.5e-3, 40e9), "auto": (0.5e-3, 40e9), "cuda": (0.3e-3, 2e12)}
+BEGIN = 3  # seconds until Python and PyTorch are there
 
 COMPARED = ("plain", "plain_bn", "residual", "residual_bn")  # in claims, figures and text
 
@@ -43,9 +48,9 @@ def read_variants(path: Path = VARIANTS) -> dict[str, dict]:
     """What sets each known variant apart, by name.
 
     Raises:
-        StudyError: of the first mistake found.
+        ValueError: of the first mistake found.
     """
-    variants = yaml.safe_load(path.read_text())
+    variants = read_yaml(path)
     refuse(variants, "variants.schema.yaml", path.name)
     for name, entry in variants.items():
         try:
@@ -107,6 +112,75 @@ def check(config: dict, variants: Iterable[str]) -> None:
             f"config: tuning.seed: {config['tuning']['seed']} is among seeds {config['seeds']}; "
             "a learning rate must not be chosen on a run it is judged by"
         )
+    if config["study"] == "data":
+        raise StudyError("config: study: results/data is where data sets go; name it otherwise")
+    # How many images a folder has is known when it is read; models/train.py then says the same.
+    if config["dataset"] in DATASETS:
+        fits(config["training"], config["dataset"])
+
+
+def fits(training: dict, dataset: str) -> None:
+    """Refuse a batch without enough examples to fill it, and a warm-up without end.
+
+    Raises:
+        StudyError: of the first mistake found.
+    """
+    (examples, _), batch_size = DATASETS[dataset], training["batch_size"]
+    if batch_size > examples:
+        raise StudyError(
+            f"config: training.batch_size: {batch_size} is more than {dataset} has, {examples} "
+            "training examples"
+        )
+    total = training["epochs"] * (examples // batch_size)
+    if training["warmup_steps"] >= total:
+        raise StudyError(
+            f"config: training.warmup_steps: {training['warmup_steps']} leaves none of the "
+            f"{total} steps"
+        )
+
+
+def whole(_checker: object, x: object) -> bool:
+    """JSON Schema takes 1.0 too, which would name a folder seed1.0."""
+    return isinstance(x, int) and not isinstance(x, bool)
+
+
+def finite(_checker: object, x: object) -> bool:
+    """YAML and Python's JSON have numbers that are none."""
+    number = isinstance(x, int | float) and not isinstance(x, bool)
+    return number and abs(x) <= sys.float_info.max
+
+
+def matches(_validator: object, pattern: str, x: object, _schema: dict) -> Iterable:
+    """For `$` JSON Schema has the end of a text, and Python a newline before it too."""
+    if isinstance(x, str) and not re.fullmatch(pattern, x):
+        yield ValidationError(f"{x!r} does not match {pattern!r}")
+
+
+Validator = extend(
+    Draft202012Validator,
+    validators={"pattern": matches},
+    type_checker=Draft202012Validator.TYPE_CHECKER.redefine_many(
+        {"integer": whole, "number": finite}
+    ),
+)
+
+
+def image_folders(path: Path) -> list[str]:
+    """The folders of one's own images: one is newer when a file comes to it or goes.
+
+    Raises:
+        StudyError: there is none, or Snakemake would take the name of one for something else.
+    """
+    if not path.is_dir():
+        raise StudyError(f"config: image_folder.path: {str(path)!r} is not a folder")
+    folders = [str(folder) for folder in path.glob("**/")]
+    for folder in folders:
+        if not folder.isprintable() or set(folder) & set("{}<>"):
+            raise StudyError(
+                f"config: image_folder: {folder!r}: Snakemake has a meaning for {{ }} < > in a "
+                "path, and none for what cannot be printed; name it otherwise"
+            )
+    return folders
 
 
 def refuse(data: dict, schema: str, source: str) -> None:
@@ -115,10 +189,14 @@ def refuse(data: dict, schema: str, source: str) -> None:
     Raises:
         StudyError: of the first mistake found, which is said to be in `source`.
     """
-    rules = yaml.safe_load((SCHEMAS / schema).read_text())
-    errors = sorted(Draft202012Validator(rules).iter_errors(data), key=lambda e: list(e.path))
+    errors = sorted(validator(schema).iter_errors(data), key=lambda e: list(e.path))
     if errors:
         raise StudyError(f"{source}: {describe(errors[0])}")
+
+
+@functools.cache
+def validator(schema: str) -> Validator:
+    return Validator(read_yaml(SCHEMAS / schema))
 
 
 def describe(error: ValidationError) -> str:
@@ -131,7 +209,8 @@ def describe(error: ValidationError) -> str:
         return prefix + unknown(str(name), known)
     if error.validator == "required":
         name = next(key for key in error.validator_value if key not in error.instance)
-        return f"{prefix}{name} is missing: {error.schema['properties'][name]['description']}"
+        meaning = error.schema["properties"][name].get("description")
+        return f"{prefix}{name} is missing" + (f": {meaning}" if meaning else "")
     meaning = error.schema.get("description")
     return (f"{where}: " if where else "") + error.message + (f" ({meaning})" if meaning else "")
 
@@ -141,7 +220,7 @@ def unknown(name: str, known: Iterable[str]) -> str:
     known = list(known)
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(known)}"
-    return f"'{name}' is not known; {hint}"
+    return f"{name!r} is not known; {hint}"
 
 
 def cells(config: dict) -> list[tuple[str, int]]:
@@ -153,23 +232,19 @@ def cells(config: dict) -> list[tuple[str, int]]:
     ]
 
 
-def kind(config: dict, variant: str) -> str:
-    """What a variant is to a study: one of its variants or of its interventions."""
-    return "variants" if variant in config["variants"] else "interventions"
-
-
 def measures(config: dict, variant: str) -> dict[str, dict]:
     """The settings of each measure as `variant` is measured, with the moments it is measured at."""
+    kind = "variants" if variant in config["variants"] else "interventions"
     return {
-        name: {**settings, "at": settings["at"][kind(config, variant)]}
+        name: {**settings, "at": settings["at"][kind]}
         for name, settings in config["measures"].items()
         if name != "seeds"
     }
 
 
-def measured_seeds(config: dict, variant: str) -> list[int]:
+def measured_seeds(config: dict) -> list[int]:
     """The seeds whose networks are measured: the first few of the study's."""
-    return config["seeds"][: config["measures"]["seeds"][kind(config, variant)]]
+    return config["seeds"][: config["measures"]["seeds"]]
 
 
 def checkpoints(config: dict, variant: str, depth: int, seed: int) -> list[str]:
@@ -178,7 +253,7 @@ def checkpoints(config: dict, variant: str, depth: int, seed: int) -> list[str]:
     Covariate shift looks at the weights after one more step too.
     """
     steps = set()
-    if depth in config["compare_depths"].values() and seed in measured_seeds(config, variant):
+    if depth in config["compare_depths"].values() and seed in measured_seeds(config):
         for name, settings in measures(config, variant).items():
             done = [0 if at == "init" else int(at[4:]) for at in settings["at"] if at != "end"]
             steps |= {step + (name == "ics") for step in done} | set(done)
@@ -221,23 +296,32 @@ def images(config: dict) -> tuple[int, tuple[int, int, int]]:
     return DATASETS[config["dataset"]]
 
 
-def minutes(config: dict, entry: dict, depth: int, trained: int = 0, measured: int = 0) -> int:
-    """Time limit of a job that trains, or measures, so many networks of a depth.
+def kernels(config: dict, entry: dict) -> list[tuple[int, int]]:
+    """Of a layer of each stage: numbers in its kernel, and positions at which it is applied."""
+    sides = [side for side in images(config)[1][1:] if side > 1]
+    width = config["width"] * entry.get("times", {}).get("width", 1)
+    return [
+        (3 ** len(sides) * (width * 2**stage) ** 2, math.prod(sides) // 2 ** (stage * len(sides)))
+        for stage in range(3)
+    ]
 
-    Three times what it takes at SPEED, and ten minutes for slow disks. To measure a network takes
-    as long as some 300 steps, however many it was trained for.
+
+def seconds(config: dict, entry: dict, depth: int, trained: int = 0, measured: int = 0) -> float:
+    """What it takes, at SPEED, to train, or to measure, so many networks of a depth.
+
+    To measure a network takes as long as some 400 steps, however many it was trained for.
     """
-    times = {"epochs": 1, "width": 1, **entry.get("times", {})}
-    count, (_, height, width) = images(config)
     batch = config["training"]["batch_size"]
-    epochs = config["training"]["epochs"] * times["epochs"]
-    steps = trained * epochs * (count // batch) + 300 * measured
-    axes = sum(side > 1 for side in (height, width))
-    stages = sum((4 / 2**axes) ** stage for stage in range(3)) / 3  # twice as wide, half as long
-    products = 3**axes * (config["width"] * times["width"]) ** 2 * height * width * stages
+    epochs = config["training"]["epochs"] * entry.get("times", {}).get("epochs", 1)
+    steps = trained * epochs * (images(config)[0] // batch) + 400 * measured
+    products = sum(numbers * positions for numbers, positions in kernels(config, entry)) / 3
     start, rate = SPEED[config["device"]]
-    step = depth * (start + 3 * batch * products / rate)  # forwards, and twice that backwards
-    return 10 + math.ceil(3 * steps * step / 60)
+    return steps * depth * (start + 3 * batch * products / rate)  # forwards, and twice backwards
+
+
+def minutes(config: dict, entry: dict, depth: int, trained: int = 0, measured: int = 0) -> int:
+    """Time limit of a job that does so: five times as long, and ten minutes for slow disks."""
+    return 10 + math.ceil(5 * seconds(config, entry, depth, trained, measured) / 60)
 
 
 def megabytes(config: dict, entry: dict, depth: int, measured: bool = False) -> int:
@@ -266,6 +350,37 @@ def gpus() -> int:
         ["nvidia-smi", "--list-gpus"], capture_output=True, text=True, check=False
     )
     return sum(line.startswith("GPU ") for line in listed.stdout.splitlines())
+
+
+def forecast(config: dict, variants: dict[str, dict], jobs: dict[str, int]) -> str:
+    """What so many jobs of each rule will take, in a line; nothing if that is hardly an hour.
+
+    Each is reckoned as the mean of its rule over the whole study.
+    """
+    rates, pair = config["tuning"]["lrs"], config["compare_depths"].values()
+    tried = len(rates) if len(rates) > 1 else 0
+    taken: dict[str, list[float]] = {"tune": [], "train": [], "measure": []}
+    left = []  # bytes of weights, by run
+    for variant, depth in cells(config):
+        entry = variants[variant]
+        taken["tune"].append(seconds(config, entry, depth, trained=tried))
+        taken["train"].append(seconds(config, entry, depth, trained=1))
+        weights = depth * mean(numbers for numbers, _ in kernels(config, entry))
+        left += [
+            4 * weights * len(checkpoints(config, variant, depth, seed)) for seed in config["seeds"]
+        ]
+    networks = len(measured_seeds(config))
+    for variant in [*config["variants"], *config["interventions"]]:
+        each = [seconds(config, variants[variant], depth, measured=networks) for depth in pair]
+        taken["measure"].append(sum(each))
+    jobs = {rule: jobs[rule] for rule in taken if jobs.get(rule)}
+    hours = sum(n * (BEGIN + mean(taken[rule])) for rule, n in jobs.items()) / 3600
+    if hours < 2:
+        return ""
+    counts = ", ".join(f"{n} {rule}" for rule, n in jobs.items())
+    unit = "GPU" if config["device"] == "cuda" else "core"
+    gigabytes = jobs.get("train", 0) * mean(left) / 1e9
+    return f"jobs: {counts}; about {hours:.0f} {unit}-hours, and {gigabytes:.1f} GB of weights"
 
 
 def import_closure(modules: Iterable[str]) -> dict[str, list[str]]:

@@ -29,8 +29,9 @@ local function figure(div)
     alt = pandoc.Inlines{}
   end
   if div.attributes.gap then
-    local reason = pandoc.Emph{pandoc.Str('Not shown: ' .. div.attributes.gap .. '.')}
-    return pandoc.Figure({pandoc.Plain{reason}}, {long = caption}, pandoc.Attr(div.identifier, {'gap'}))
+    local reason = pandoc.Str('Not shown: ' .. div.attributes.gap .. '.')
+    local exempt = pandoc.Span({reason}, pandoc.Attr('', {'constant'}))  -- it may be any text
+    return pandoc.Figure({pandoc.Plain{pandoc.Emph{exempt}}}, {long = caption}, pandoc.Attr(div.identifier, {'gap'}))
   end
   local image = pandoc.Image(alt, 'figures/' .. div.identifier:sub(5) .. '.svg')
   return pandoc.Figure({pandoc.Plain{image}}, {long = caption}, pandoc.Attr(div.identifier))
@@ -112,7 +113,9 @@ local check = {
   traverse = 'topdown',
   Header = mistakes.enter,
   Inlines = stray,
-  Span = function(span) if span.classes:includes 'value' then return span, false end end,
+  Span = function(span)
+    if span.classes:includes 'value' or span.classes:includes 'constant' then return span, false end
+  end,
   RawBlock = raw,
   RawInline = raw,
   Table = function(element)

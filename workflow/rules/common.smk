@@ -11,6 +11,7 @@ from snakemake.settings.enums import Quietness
 
 sys.path.insert(0, str(workflow.basedir))
 
+from models.strict_yaml import read_yaml
 from workflow.progress import explain_kill, show_progress
 from workflow.slurm import outlast_outages
 from workflow.study import (
@@ -18,7 +19,9 @@ from workflow.study import (
     cells,
     check,
     checkpoints,
+    forecast,
     gpus,
+    image_folders,
     import_closure,
     measured_seeds,
     measures,
@@ -28,9 +31,11 @@ from workflow.study import (
     run_spec,
 )
 
+DEFAULT = "workflow/config/default.yaml"
+
 if workflow.is_main_process:
     quiet = Quietness.ALL in (workflow.output_settings.quiet or ())
-    show_progress(rules=["tune", "train"], errors=quiet)
+    show_progress(["tune", "train"], quiet, lambda jobs: forecast(config, VARIANTS, jobs))
     explain_kill()
     outlast_outages()
 
@@ -48,10 +53,23 @@ onstart:
 
 
 try:
+    # Snakemake takes the last of a key that is given twice, and tells neither file nor line.
+    for path in [DEFAULT, *workflow.configfiles]:
+        read_yaml(Path(path))
     VARIANTS = read_variants()
+except ValueError as error:
+    sys.exit(f"error: {error}")
+
+
+configfile: DEFAULT
+
+
+try:
     check(config, VARIANTS)
+    IMAGES = config.get("image_folder")
+    FOLDERS = image_folders(Path(IMAGES["path"])) if IMAGES else []
 except StudyError as error:
-    raise WorkflowError(str(error))
+    sys.exit(f"error: {error}")
 
 # Slurm tells a job which GPU it got. One that got none takes none that it happens to see.
 if workflow.remote_exec:
@@ -60,7 +78,6 @@ GPUS = gpus() if config["device"] != "cpu" else 0
 
 RESULTS = f"results/{config['study']}"
 DATA = f"results/data/{config['dataset']}"
-IMAGES = config.get("image_folder")
 CELLS = [f"{variant}/depth{depth}" for variant, depth in cells(config)]
 WANTED = [f"{RESULTS}/runs/{cell}/seed{seed}" for cell in CELLS for seed in config["seeds"]]
 RATES = config["tuning"]["lrs"]
@@ -105,6 +122,7 @@ ENVIRONMENT = f"{workflow.basedir}/environment.yml"
 
 
 wildcard_constraints:
+    dataset=config["dataset"],
     variant="|".join(VARIANTS),
     depth=r"\d+",
     seed=r"\d+",
@@ -133,11 +151,6 @@ CODE = import_closure(
 )
 
 
-def image_folders(wildcards):
-    """The folders whose files are the data: one is newer when a file comes to it or goes."""
-    return [str(path) for path in Path(IMAGES["path"]).glob("**/")] if IMAGES else []
-
-
 def spec(wildcards, seed, kept):
     entry = VARIANTS[wildcards.variant]
     return run_spec(config, entry, wildcards.variant, int(wildcards.depth), int(seed), kept)
@@ -152,7 +165,7 @@ def measured(wildcards):
     return [
         f"{RESULTS}/runs/{wildcards.variant}/depth{depth}/seed{seed}"
         for depth in PAIR
-        for seed in measured_seeds(config, wildcards.variant)
+        for seed in measured_seeds(config)
     ]
 
 

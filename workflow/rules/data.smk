@@ -4,7 +4,7 @@
 
 rule prepare_data:
     input:
-        folders=image_folders,
+        folders=FOLDERS,
         code=CODE["models.data"],
     output:
         tensors="results/data/{dataset}.pt",

@@ -1,0 +1,67 @@
+"""How fast this project is beside others, and beside what is possible.
+
+    python -m tests.benchmarks --out results/benchmarks.json
+
+Contenders take turns in one process, on one thread, and have to compute the same before the
+processor's seconds are counted; those of the workflow are on the clock. A figure is the median over
+the rounds, with the least and the largest. The machine should do nothing else.
+"""
+
+import argparse
+import json
+import os
+import warnings
+from dataclasses import asdict
+from datetime import date
+from importlib import metadata
+from pathlib import Path
+
+from analysis.provenance import processor
+from models.files import replacing
+from models.train import deterministic
+from tests.benchmarks import measures, study, training
+from tests.benchmarks.timing import Row
+
+PARTS = {"training": training, "measures": measures, "study": study}
+PACKAGES = ("torch", "pytorch-lightning", "pyhessian", "loss-landscapes", "snakemake")
+COLUMNS = "{:58} {:32} {:22} {:10} {:4} {}".format
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    arguments = parser.parse_args()
+    warnings.simplefilter("ignore")  # about the others' code
+    deterministic(threads=1, device="cpu")
+    environment = {
+        "date": date.today().isoformat(),
+        "processor": processor(),
+        "cores": os.cpu_count(),
+        "load": os.getloadavg()[0],
+        **{package: metadata.version(package) for package in PACKAGES},
+    }
+    print(*(f"{key} {value}" for key, value in environment.items()), sep=", ")
+    print(COLUMNS("", "against", "figure", "goal", "met", ""))
+    rows = []
+    for part in arguments.parts:
+        for row in PARTS[part].rows(arguments.rounds):
+            print(COLUMNS(*cells(row)), flush=True)
+            rows.append({**asdict(row), "met": row.met})
+    with replacing(arguments.out) as path:
+        path.write_text(json.dumps({"environment": environment, "rows": rows}, indent=2) + "\n")
+
+
+def cells(row: Row) -> list[str]:
+    figure = "" if row.figure is None else f"{row.figure:.3g}"
+    if row.low is not None:
+        figure += f" ({row.low:.3g} to {row.high:.3g})"
+    met = {None: "", True: "yes", False: "no"}[row.met]
+    return [row.what, row.against, figure, row.goal, met, row.note]
+
+
+if __name__ == "__main__":
+    main()

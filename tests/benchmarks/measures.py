@@ -1,0 +1,120 @@
+"""Measuring: the Hessian against pyhessian, a slice of the loss against loss-landscapes."""
+
+import copy
+import math
+import statistics
+from collections.abc import Iterator
+from dataclasses import replace
+
+import loss_landscapes
+import numpy as np
+import pyhessian
+import torch
+from loss_landscapes.metrics import Loss
+from torch import nn
+
+from analysis.measures import hessian, landscape
+from analysis.run import Finished, Subject
+from models.data import load
+from models.train import build, final_metrics, state, train
+from tests.benchmarks.timing import Row, quiet, ratio, seconds
+from tests.benchmarks.training import a_run
+
+SIDE = 21  # points of the slice
+
+
+def rows(rounds: int) -> Iterator[Row]:
+    for variant in ("residual", "residual_bn"):
+        subject = trained(variant)
+        yield spectrum(subject, rounds)
+        yield plane(subject, rounds)
+
+
+def trained(variant: str) -> Subject:
+    """A network of depth 20 as the default study leaves it, for there the largest eigenvalue is
+    positive; pyhessian finds that of the largest size, and no trace that is negative."""
+    run = a_run("default", variant, 20, 0.1)
+    run = replace(run, train=replace(run.train, epochs=2))
+    data = load(run.dataset)
+    network = build(run, data)
+    with quiet():
+        final_metrics(network, run, data, train(network, run, data))
+    return Finished(run, data, {"end": state(network)}).subject("end")
+
+
+def spectrum(subject: Subject, rounds: int) -> Row:
+    """Largest eigenvalue and trace: pyhessian by its own rule of when to stop, ours to the error
+    that it then has in the eigenvalue (Lanczos with many steps says what is right), and with as
+    many random vectors for the trace."""
+    what = f"Hessian, largest eigenvalue and trace, {subject.run.variant}, depth 20"
+    subject = subject.sample(64)
+    network = copy.deepcopy(subject.network).train()
+    network.eval = lambda: network  # ours is the Hessian of train mode; pyhessian asks for eval
+
+    def theirs() -> tuple[float, list[float]]:
+        torch.manual_seed(0)
+        network.zero_grad()
+        found = pyhessian.hessian(
+            network, nn.CrossEntropyLoss(), data=(subject.inputs, subject.targets), cuda=False
+        )
+        return found.eigenvalues()[0][0], found.trace()
+
+    def largest(steps: int) -> float:
+        return max(row["eigenvalue"] for row in hessian.measure(subject, vectors=1, steps=steps))
+
+    def trace(vectors: int) -> float:
+        return hessian.scalars(list(hessian.measure(subject, vectors, steps=1)))["trace"]
+
+    right = largest(60)
+    top, samples = theirs()
+    error = abs(top / right - 1)
+    steps = next(n for n in range(2, 60) if abs(largest(n) / right - 1) <= error)
+    # The two draw different vectors.
+    spread = math.sqrt(2 * statistics.variance(samples) / len(samples))
+    mean, other = statistics.mean(samples), trace(len(samples))
+    assert error < 0.01, f"{what}: {right}, pyhessian's is {top}"
+    assert abs(other - mean) < 4 * spread, f"{what}: {other}, pyhessian's is {mean} +- {spread}"
+
+    def work() -> None:
+        largest(steps)
+        trace(len(samples))
+
+    return ratio(
+        what, "pyhessian", ">= 2 x", lambda: seconds(work), lambda: seconds(theirs), rounds
+    )
+
+
+def plane(subject: Subject, rounds: int) -> Row:
+    """loss-landscapes walks to and fro; its way back is a point off, as is the comparison here."""
+    what = f"2-D slice of the loss, {SIDE} x {SIDE}, {subject.run.variant}, depth 20"
+    subject = subject.sample(128)
+    network = landscape.batch_statistics(copy.deepcopy(subject.network))
+    generator = subject.generator()
+    first, second = (landscape.directions(network, generator) for _ in range(2))
+    loss = Loss(nn.CrossEntropyLoss(), subject.inputs, subject.targets)
+
+    def at(x: float, y: float) -> nn.Module:
+        moved = copy.deepcopy(network)
+        with torch.no_grad():
+            for weight, d, e in zip(moved.parameters(), first, second, strict=True):
+                weight += x * d + y * e
+        return moved
+
+    step = 2 / (SIDE - 1)
+    corners = [at(-1, -1), at(1 + step, -1), at(-1, 1 + step)]
+
+    def theirs() -> np.ndarray:
+        start = copy.deepcopy(corners[0])
+        return loss_landscapes.planar_interpolation(start, *corners[1:], loss, steps=SIDE)
+
+    def ours() -> np.ndarray:
+        fresh = replace(subject, network=copy.deepcopy(subject.network))
+        rows = landscape.measure(fresh, line=0, plane=SIDE, plane_at=["end"], path=0)
+        return np.reshape([row["loss"] for row in rows], (SIDE, SIDE))
+
+    mine, other = ours(), theirs()
+    np.testing.assert_allclose(other[1::2], mine[1::2], rtol=1e-3, err_msg=what)
+    np.testing.assert_allclose(other[::2, :-1], mine[::2, 1:], rtol=1e-3, err_msg=what)
+    return ratio(
+        what, "loss-landscapes", ">= 2 x", lambda: seconds(ours), lambda: seconds(theirs), rounds
+    )

@@ -1,0 +1,169 @@
+"""How networks like these are usually trained: what ours is timed against.
+
+The usual ResNet of the field in PyTorch's default layout, with Conv1d where data are signals; a
+DataLoader, torch.optim.SGD as it comes, a scheduler, and the loss read at every step. The same in
+the hands of Lightning's Trainer. Both start from our weights and see our batches.
+"""
+
+import logging
+import time
+import warnings
+
+import pytorch_lightning as lightning
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, RandomSampler, TensorDataset
+
+from models.data import Dataset
+from models.network import Network
+from models.train import lr_factor, total_steps
+from models.variant import Run, Variant
+
+logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)  # it advertises at every start
+
+
+class Block(nn.Module):
+    def __init__(self, conv: type, norm: type, fan_in: int, fan_out: int, residual: bool):
+        super().__init__()
+        stride = 1 if fan_in == fan_out else 2
+        bias = norm is nn.Identity
+        self.conv1 = conv(fan_in, fan_out, 3, stride=stride, padding=1, bias=bias)
+        self.bn1 = norm(fan_out)
+        self.conv2 = conv(fan_out, fan_out, 3, padding=1, bias=bias)
+        self.bn2 = norm(fan_out)
+        self.residual = residual
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = F.relu(self.bn1(self.conv1(x)))
+        out = self.bn2(self.conv2(out))
+        if self.residual:
+            out = out + self.shortcut(x, out.shape[1])
+        return F.relu(out)
+
+    def shortcut(self, x: Tensor, channels: int) -> Tensor:
+        extra = channels - x.shape[1]
+        if not extra:
+            return x
+        if x.ndim == 3:
+            return F.pad(x[:, :, ::2], (0, 0, extra // 2, extra // 2))
+        return F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, extra // 2, extra // 2))
+
+
+class ResNet(nn.Module):
+    """He et al. 2016 for (B, C, L) or (B, C, H, W); plain without `residual`."""
+
+    def __init__(self, variant: Variant, depth: int, width: int, shape: torch.Size, classes: int):
+        super().__init__()
+        conv, norm, self.pool = {
+            2: (nn.Conv1d, nn.BatchNorm1d, nn.AdaptiveAvgPool1d(1)),
+            3: (nn.Conv2d, nn.BatchNorm2d, nn.AdaptiveAvgPool2d(1)),
+        }[len(shape)]
+        if variant.norm == "none":
+            norm = nn.Identity
+        self.conv1 = conv(shape[0], width, 3, padding=1, bias=norm is nn.Identity)
+        self.bn1 = norm(width)
+        widths = [width * 2**stage for stage in range(3) for _ in range((depth - 2) // 6)]
+        self.layers = nn.Sequential(
+            *[
+                Block(conv, norm, fan_in, fan_out, variant.shortcut == "identity")
+                for fan_in, fan_out in zip([width, *widths], widths, strict=False)
+            ]
+        )
+        self.fc = nn.Linear(widths[-1], classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.bn1(self.conv1(x)))
+        x = self.layers(x)
+        return self.fc(self.pool(x).flatten(1))
+
+
+def rival(network: Network, run: Run, inputs: Tensor, classes: int) -> ResNet:
+    """The usual network with the weights of ours."""
+    usual = ResNet(run.factors, run.depth, run.width, inputs.shape[1:], classes).to(inputs.dtype)
+    with torch.no_grad():
+        for theirs, ours in zip(usual.parameters(), network.parameters(), strict=True):
+            theirs.copy_(ours.reshape(theirs.shape))
+    return usual
+
+
+def usual_data(run: Run, data: Dataset) -> tuple[DataLoader, Tensor]:
+    """A loader of our batches in our order, and the inputs: signals without their height of one."""
+    inputs = data.train_inputs.contiguous()
+    if inputs.shape[2] == 1:
+        inputs = inputs.squeeze(2)
+    pairs = TensorDataset(inputs, data.train_targets)
+    order = RandomSampler(pairs, generator=torch.Generator().manual_seed(run.seed))
+    return DataLoader(pairs, run.train.batch_size, sampler=order, drop_last=True), inputs
+
+
+def optimisers(
+    network: nn.Module, run: Run, data: Dataset
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+    spec, total = run.train, total_steps(run, data)
+    optimizer = torch.optim.SGD(
+        network.parameters(), spec.lr, momentum=spec.momentum, weight_decay=spec.weight_decay
+    )
+    factor = lambda step: lr_factor(step, total, spec)  # noqa: E731
+    return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+
+
+def loop(network: Network, run: Run, data: Dataset) -> tuple[list[float], list[float]]:
+    """Losses and times at the end of each step of the usual loop."""
+    loader, inputs = usual_data(run, data)
+    model = rival(network, run, inputs, data.classes)
+    optimizer, scheduler = optimisers(model, run, data)
+    criterion = nn.CrossEntropyLoss()
+    losses, times, correct = [], [], 0
+    model.train()
+    for x, y in loader:
+        optimizer.zero_grad()
+        logits = model(x)
+        loss = criterion(logits, y)
+        loss.backward()
+        if run.train.gradient == "clipped":
+            nn.utils.clip_grad_norm_(model.parameters(), run.train.gradient_clip)
+        optimizer.step()
+        scheduler.step()
+        losses.append(loss.item())
+        correct += (logits.argmax(1) == y).sum().item()
+        times.append(time.process_time())
+    return losses, times
+
+
+class Module(lightning.LightningModule):
+    def __init__(self, model: ResNet, run: Run, data: Dataset):
+        super().__init__()
+        self.model, self.run, self.data = model, run, data
+        self.losses: list[float] = []
+        self.times: list[float] = []
+
+    def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
+        x, y = batch
+        logits = self.model(x)
+        loss = F.cross_entropy(logits, y)
+        self.log_dict({"loss": loss, "accuracy": (logits.argmax(1) == y).float().mean()})
+        self.losses.append(loss.item())
+        return loss
+
+    def configure_optimizers(self) -> dict:
+        optimizer, scheduler = optimisers(self.model, self.run, self.data)
+        each = {"scheduler": scheduler, "interval": "step"}
+        return {"optimizer": optimizer, "lr_scheduler": each}
+
+    def on_train_batch_end(self, *_: object) -> None:
+        self.times.append(time.process_time())
+
+
+def trainer(network: Network, run: Run, data: Dataset) -> tuple[list[float], list[float]]:
+    """The same by Lightning, without files; gradients that are clipped are so by it."""
+    loader, inputs = usual_data(run, data)
+    module = Module(rival(network, run, inputs, data.classes), run, data)
+    clip = run.train.gradient_clip if run.train.gradient == "clipped" else None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that workers would help
+        lightning.Trainer(
+            max_epochs=1, accelerator="cpu", devices=1, gradient_clip_val=clip, logger=False,
+            enable_checkpointing=False, enable_model_summary=False,
+        ).fit(module, loader)  # fmt: skip
+    return module.losses, module.times

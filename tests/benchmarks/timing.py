@@ -1,0 +1,59 @@
+"""What a benchmark comes to, and how contenders are timed: by turns, in one process."""
+
+import contextlib
+import io
+import operator
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+SIGNS = {">=": operator.ge, "<=": operator.le}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table: a figure and its goal, or the reason why there is no figure."""
+
+    what: str
+    against: str
+    goal: str  # a sign, a number and, maybe, a unit: ">= 2 x"
+    figure: float | None
+    low: float | None = None  # the least and the largest over the rounds
+    high: float | None = None
+    note: str = ""
+
+    @property
+    def met(self) -> bool | None:
+        sign, limit, *_ = self.goal.split()
+        return None if self.figure is None else SIGNS[sign](self.figure, float(limit))
+
+
+def ratio(
+    what: str, against: str, goal: str, ours: Callable[[], float], theirs: Callable[[], float],
+    rounds: int,
+) -> Row:  # fmt: skip
+    """How many times as long theirs takes, by the seconds that each returns: the median over the
+    rounds. Who is first changes from round to round."""
+    taken: dict[Callable, list[float]] = {ours: [], theirs: []}
+    for i in range(rounds):
+        for contender in (ours, theirs)[:: 1 if i % 2 else -1]:
+            taken[contender].append(contender())
+    ratios = [b / a for a, b in zip(taken[ours], taken[theirs], strict=True)]
+    a, b = (1000 * statistics.median(taken[contender]) for contender in (ours, theirs))
+    note = f"{a:.3g} ms, {against} {b:.3g} ms"
+    return Row(what, against, goal, statistics.median(ratios), min(ratios), max(ratios), note)
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Of the processor, so that others on the machine count for little."""
+    start = time.process_time()
+    work()
+    return time.process_time() - start
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Without progress bars."""
+    with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
+        yield
