@@ -302,7 +302,7 @@ def test_correlations_are_those_of_gradients_taken_one_by_one() -> None:
     slopes = []
     for i in range(41):
         t = torch.tensor(-2 + 4 * i / 40, requires_grad=True)
-        slopes.append(slope((t * u)[None], t).item())
+        slopes.append(slope((subject.inputs[0] + t * u)[None], t).item())
     mean = sum(slopes) / 41
     variance = sum((g - mean) ** 2 for g in slopes) / 41
     lag_one = sum((slopes[i] - mean) * (slopes[i + 1] - mean) for i in range(40)) / 40 / variance

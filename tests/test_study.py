@@ -120,7 +120,7 @@ def test_a_time_limit_is_five_times_the_work(dataset: str, monkeypatch: pytest.M
     assert minutes(config, times, 56, trained=25) == pytest.approx(10 + 5 * 200 / 60, abs=1.5)
     # Measuring a network is as much, however long it was trained.
     steps = 2 * count // 50
-    assert minutes(config, {}, 56, measured=200 * steps // 400) == pytest.approx(
+    assert minutes(config, {}, 56, measured=200 * steps // 300) == pytest.approx(
         10 + 5 * 200 / 60, abs=1.5
     )
 

@@ -309,11 +309,11 @@ def kernels(config: dict, entry: dict) -> list[tuple[int, int]]:
 def seconds(config: dict, entry: dict, depth: int, trained: int = 0, measured: int = 0) -> float:
     """What it takes, at SPEED, to train, or to measure, so many networks of a depth.
 
-    To measure a network takes as long as some 400 steps, however many it was trained for.
+    To measure a network takes as long as some 300 steps, however many it was trained for.
     """
     batch = config["training"]["batch_size"]
     epochs = config["training"]["epochs"] * entry.get("times", {}).get("epochs", 1)
-    steps = trained * epochs * (images(config)[0] // batch) + 400 * measured
+    steps = trained * epochs * (images(config)[0] // batch) + 300 * measured
     products = sum(numbers * positions for numbers, positions in kernels(config, entry)) / 3
     start, rate = SPEED[config["device"]]
     return steps * depth * (start + 3 * batch * products / rate)  # forwards, and twice backwards

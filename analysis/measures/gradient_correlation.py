@@ -1,8 +1,10 @@
 """Whether gradients at nearby inputs agree: shattered gradients (Balduzzi et al. 2017).
 
-    grid      Input gradients g_i = df(x_i)/dx along a line of inputs, x_i = t_i u, t from -2 to
-              2 in `points` equal steps, u a Gaussian image; f is a fixed random linear readout of
-              what the head's linear layer sees, and its gradient is taken along u. Autocorrelation
+    grid      Input gradients g_i = df(x_i)/dx along a line of inputs, x_i = x + t_i u, t from -2 to
+              2 in `points` equal steps, x the first example, u a Gaussian image (a line through
+              the origin would tell nothing of a rectifier network without BatchNorm and biases,
+              which is linear on either side of it); f is a fixed random linear readout of what
+              the head's linear layer sees, and its gradient is taken along u. Autocorrelation
               R(k) = sum_i (g_i - g)(g_i+k - g) / ((M - k) sigma^2) with g and sigma^2 the mean and
               variance over the M points (their section 2): zero for white noise, near one for a
               smooth function. `coordinate` is the lag k.
@@ -39,7 +41,7 @@ def measure(subject: Subject, points: int, pairs_of: int) -> Iterator[dict]:
         return features(x) @ readout
 
     t = torch.linspace(-2, 2, points, device=inputs.device)
-    line = t[:, None, None, None] * direction
+    line = inputs[0] + t[:, None, None, None] * direction
     slopes = (input_gradient(f, line) * direction).flatten(1).sum(1)
     correlations = autocorrelation(slopes)
     for lag in range(LAGS + 1):
