@@ -109,7 +109,9 @@ def child(folder: Path, every: float) -> None:
         perform(LONGER, images(), folder, None, Resume(folder / RESUME, "noisy", every), 1)
 
 
-def test_twenty_kills_at_random_steps_lose_nothing(tmp_path: Path) -> None:
+def test_twenty_kills_at_random_steps_lose_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """SIGKILL with a save after each step, SIGTERM with none but its own."""
     processes = multiprocessing.get_context("forkserver")
     processes.set_forkserver_preload(["models.train"])
@@ -154,7 +156,9 @@ def test_twenty_kills_at_random_steps_lose_nothing(tmp_path: Path) -> None:
         assert not list(folder.glob(".*")), "a killed writer's temporary file is left"
         if sum(map(len, stopped.values())) == 20:
             break
-    print({kind.name: sorted(steps) for kind, steps in stopped.items()})
+    with capsys.disabled():
+        for kind, steps in stopped.items():
+            print(f"\n{kind.name} {len(steps)} times, after steps {sorted(steps)}: none lost")
     for steps in stopped.values():
         assert len(set(steps)) >= 3, stopped
 
