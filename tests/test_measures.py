@@ -407,8 +407,11 @@ def test_effective_rank_of_equal_directions_is_their_number() -> None:
 
 def test_variance_ratio_is_that_of_branch_and_shortcut() -> None:
     subject = make_subject(RESIDUAL_BN)
-    rows = take("forward_propagation", subject, {})[0]
+    rows, found = take("forward_propagation", subject, {})
     network = subject.network
+    ratios = [row["variance_ratio"] for row in rows[1:]]
+    mean_ratio = sum(ratios) / len(ratios)
+    assert found["branch_share"] == pytest.approx(mean_ratio / (1 + mean_ratio))
     with torch.no_grad():
         h = network.layers["stem"](subject.inputs)
         for row, block in zip(rows[1:], blocks(network).values(), strict=True):
@@ -638,6 +641,14 @@ def test_slices_go_through_the_network_and_paths_between_two(trained: list[Finis
     }
     plane = {(row["x"], row["y"]): row["loss"] for row in rows if row["kind"] == "plane"}
     assert (plane[1, 0], plane[0, 1]) == pytest.approx((ends[1], ends[2]), rel=1e-4)
+    # One corner by hand.
+    moved, draws = copy.deepcopy(subject.network).train(), subject.generator()
+    both = [landscape.directions(moved, draws) for _ in range(2)]
+    with torch.no_grad():
+        for weight, first, second in zip(moved.parameters(), *both, strict=True):
+            weight.add_(first - second)
+    by_hand = loss_of(moved, subject.inputs, subject.targets).item()
+    assert plane[1, -1] == pytest.approx(by_hand, rel=1e-4)
 
 
 def test_bending_downward_is_what_is_not_convex() -> None:
