@@ -165,7 +165,7 @@ def test_twenty_kills_at_random_steps_lose_nothing(
 
 def small_run(tmp_path: Path) -> tuple[Run, tuple]:
     """A run of MNIST-1D that takes seconds, and the options that point at the data."""
-    spec = dataclasses.replace(SPEC, augmentation="none", epochs=30, batch_size=100)
+    spec = dataclasses.replace(SPEC, augmentation="none", epochs=10, batch_size=100)
     run = dataclasses.replace(NOISY, dataset="mnist1d", depth=14, train=spec)
     return run, ("--data", tmp_path / "data", "--device", "cpu")
 
@@ -195,7 +195,7 @@ def test_a_job_told_to_end_saves_leaves_and_goes_on(told: signal.Signals, tmp_pa
     first.send_signal(told)
     _, said = first.communicate()
     assert first.returncode == TOLD_TO_END
-    assert reached <= checkpoint_step(said) < 1200
+    assert reached <= checkpoint_step(said) < 400
     assert "Traceback" not in said
     assert [path.name for path in (tmp_path / "run").iterdir()] == [RESUME]
 
@@ -230,7 +230,7 @@ def test_a_killed_grid_of_rates_does_not_train_again_those_it_has_done(tmp_path:
         (tmp_path / "cell/lr0.01" / output).unlink()
     again = command("models.tune", *job)
     assert again.returncode == 0, again.stderr
-    assert "lr0.01/resume.pt: going on after step 1200" in again.stderr
+    assert "lr0.01/resume.pt: going on after step 400" in again.stderr
     assert results_of_rate(tmp_path / "cell/lr0.01") == before
     assert json.loads((tmp_path / "cell/chosen.json").read_text())["lr"] in (0.01, 0.1)
     assert not list((tmp_path / "cell").rglob(RESUME))
