@@ -30,7 +30,7 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def sweep(folder: Path) -> None:
-    """Remove the temporary files of killed writers from a folder that nobody else writes to."""
-    for temporary in folder.glob(".*.*"):
+def sweep(path: Path) -> None:
+    """Remove the temporary files that killed writers of `path` left. None may be writing it now."""
+    for temporary in path.parent.glob(f".{path.name}.????????"):
         temporary.unlink()

@@ -50,6 +50,8 @@ DECAYS = {
     "staircase": lambda step, warmup, total: 0.1 ** ((step >= total / 2) + (step >= 3 * total / 4)),
 }
 
+OUTPUTS = ("run.json", "history.csv", "checkpoint.pt", "metrics.json")  # of a run, in its folder
+
 TRUST = 0.1  # of a layerwise step: what part of a weight's norm it is, at a learning rate of one
 
 
@@ -294,7 +296,8 @@ def perform(
     `trained` is the state dict that it grows from. If there has to be one and it is not given,
     `run.start` is trained first, and leaves no files.
     """
-    sweep(folder)
+    for path in (*(folder / name for name in OUTPUTS), resume.path, resume.of_start().path):
+        sweep(path)
     if run.start is not None and trained is None:
         trained = finished(run.start, data, None, resume.of_start())[1]["end"]
     history, weights, metrics = finished(run, data, trained, resume)

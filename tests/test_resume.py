@@ -24,6 +24,7 @@ from conftest import ROOT, command
 
 from models import checkpoint, gpu
 from models.data import Dataset
+from models.files import replacing, sweep
 from models.resume import RESUME, TOLD_TO_END, Resume, fingerprint, leave_when_told
 from models.train import build, perform, train
 from models.variant import Run, TrainSpec, Variant, to_json
@@ -239,6 +240,18 @@ def test_a_killed_grid_of_rates_does_not_train_again_those_it_has_done(tmp_path:
 def results_of_rate(folder: Path) -> tuple[str, float]:
     metrics = json.loads((folder / "metrics.json").read_text())
     return (folder / "history.csv").read_text(), metrics["train_loss"]
+
+
+def test_a_sweep_takes_what_killed_writers_left_and_no_other_file(tmp_path: Path) -> None:
+    """A run may be written to a folder where somebody keeps files of their own."""
+    with replacing(tmp_path / "history.csv") as temporary:
+        left = temporary.with_name(temporary.name[:-1] + "-")  # as another's that was killed
+        left.touch()
+    own = [tmp_path / name for name in (".env.local", ".history.csv", "history.csv", ".a.b.c")]
+    for path in own:
+        path.touch()
+    sweep(tmp_path / "history.csv")
+    assert sorted(tmp_path.iterdir()) == sorted(own)
 
 
 def test_what_was_saved_is_of_one_run_code_data_and_processor(tmp_path: Path) -> None:
