@@ -13,6 +13,7 @@ models/resume.py).
 
 import argparse
 import csv
+import gc
 import json
 import math
 import os
@@ -381,6 +382,7 @@ def deterministic(threads: int, device: str) -> str:
     Raises:
         ValueError: a GPU was asked for, and there is none.
     """
+    gc.freeze()  # what is imported stays: to look through it at the end takes a quarter of a second
     torch.set_num_threads(threads)
     # "error" does what use_deterministic_algorithms(True) does, without its import of the
     # compiler, which takes a second. cuBLAS is deterministic only with a workspace of its own.

@@ -33,12 +33,15 @@ def measure(
     """`line`, `plane` (of a side) and `path` are numbers of points; odd ones hold W itself."""
     network, generator = batch_statistics(subject.network), subject.generator()
     start = [parameter.detach().clone() for parameter in network.parameters()]
-    first, second = directions(network, generator), directions(network, generator)
+    both = directions(network, generator), directions(network, generator)
+    moved = [
+        each for each in zip(network.parameters(), start, *both, strict=True) if each[1].ndim > 1
+    ]
 
     def at(x: float, y: float) -> tuple[float, float]:
         with torch.no_grad():
-            for parameter, w, d, e in zip(network.parameters(), start, first, second, strict=True):
-                parameter.copy_(w + x * d + y * e)
+            for weight, w, d, e in moved:
+                weight.copy_(w + x * d + y * e)
         return judged(subject)
 
     for x in grid(-1, 1, line):
@@ -77,10 +80,13 @@ def batch_statistics(network: nn.Module) -> nn.Module:
 
 def directions(network: nn.Module, generator: torch.Generator) -> list[Tensor]:
     """A random direction for each parameter, filter-normalised; zero for one-dimensional ones."""
-    return [
-        filter_normalised(torch.randn(weight.shape, generator=generator).to(weight), weight)
-        for weight in (parameter.detach() for parameter in network.parameters())
+    weights = [parameter.detach() for parameter in network.parameters()]
+    # Laid out in memory as the weights are, to be added fast.
+    drawn = [
+        torch.empty_like(weight).copy_(torch.randn(weight.shape, generator=generator))
+        for weight in weights
     ]
+    return [filter_normalised(d, weight) for d, weight in zip(drawn, weights, strict=True)]
 
 
 def filter_normalised(direction: Tensor, weight: Tensor) -> Tensor:
