@@ -351,6 +351,53 @@ def from_provenance(record: dict) -> Iterator[Value]:
         yield Value(f"cost.{key}", record[key], count(record[key]), "", Source(file, key))
 
 
+def from_cost(cost: pd.DataFrame, forecast: pd.DataFrame, config: dict) -> Iterator[Value]:
+    """What a layer and a multiply-add take by the fit, how good it is, and what more would cost."""
+    file = "tables/forecast.csv"
+    for row in forecast.drop_duplicates("processor").itertuples():
+        where = {"processor": row.processor}
+        for key, x, digits, column in (
+            ("layer", 1e6 * row.seconds_a_layer, 0, "seconds_a_layer"),
+            ("product", 1e12 * row.seconds_a_product, 1, "seconds_a_product"),  # of a million
+        ):
+            yield Value(f"cost.{row.processor}.{key}", x, fixed(x, digits), "µs",
+                        Source(file, column, where))  # fmt: skip
+    for row in forecast[forecast["study"] == "cifar10"].itertuples():
+        where = {"study": row.study, "processor": row.processor}
+        name, jobs = f"cost.cifar10.{row.processor}", row.tune + row.train + row.measure
+        hours, gigabytes = fixed(row.hours, 0), fixed(row.gigabytes, 1)
+        yield Value(f"{name}.jobs", jobs, count(jobs), "jobs",
+                    Source(file, "tune, train, measure", where, "sum"))  # fmt: skip
+        yield Value(f"{name}.hours", row.hours, hours, "h", Source(file, "hours", where))
+        yield Value(f"{name}.gigabytes", row.gigabytes, gigabytes, "GB",
+                    Source(file, "gigabytes", where))  # fmt: skip
+    file = "tables/cost.csv"
+    miss = 100 * (cost["fitted_seconds"] / cost["seconds"] - 1).abs().median()
+    yield Value("cost.fit_miss", miss, fixed(miss, 0), "%",
+                Source(file, "fitted_seconds", {}, "median distance from seconds"))  # fmt: skip
+    own = forecast[forecast["processor"] == "own"].iloc[0]
+    share = 100 * own["seconds_a_layer"] * cost["layers"].sum() / cost["fitted_seconds"].sum()
+    yield Value("cost.layer_share", share, fixed(share, 0), "%",
+                Source(file, "fitted_seconds", {}, "share that is for layers"))  # fmt: skip
+    minutes = cost["seconds"].sum() / 60
+    yield Value("cost.seed_minutes", minutes, fixed(minutes, 1), "min",
+                Source(file, "seconds", {}, "sum"))  # fmt: skip
+    yield Value("cost.seed_jobs", len(cost), count(len(cost)), "jobs", Source(file, "", {}, "rows"))
+    pair = list(config["compare_depths"].values())
+    compared = cost[cost["depth"].isin(pair)]
+    taken = compared["seconds"] * len(config["seeds"]) + compared["tuning_seconds"]
+    minutes = taken.groupby(compared["variant"]).sum().median() / 60
+    yield Value("cost.variant_minutes", minutes, fixed(minutes, 1), "min",
+                Source(file, "seconds, tuning_seconds", {"depth": pair},
+                       "median over variants of all seeds and tuning"))  # fmt: skip
+    for key, depth in (("shallow", cost["depth"].min()), ("deep", cost["depth"].max())):
+        memory = cost[cost["depth"] == depth]["peak_memory_mb"].median()
+        where = {"depth": int(depth)}
+        yield Value(f"cost.memory.{key}", memory, fixed(memory, 0), "MB",
+                    Source(file, "peak_memory_mb", where, "median over variants"))  # fmt: skip
+        yield Value(f"cost.depth.{key}", int(depth), str(depth), "", Source(file, "depth", where))
+
+
 CELL = ("train_error", "test_error", "train_loss", "lr", "parameters", "diverged", "steps", "run")
 
 
@@ -421,6 +468,8 @@ def collect(results: Path, manifest: Path) -> tuple[list[Value], list[dict]]:
         *from_quantities(quantities, read["config"]["variants"]),
         *from_race(pd.read_csv(results / "tables/horse_race.csv")),
         *from_provenance(read["provenance"]),
+        *from_cost(pd.read_csv(results / "tables/cost.csv"),
+                   pd.read_csv(results / "tables/forecast.csv"), read["config"]),
         *from_missing(missing, len(runs) + int((missing["kind"] == "run").sum())),
     ]  # fmt: skip
     keys = set()

@@ -307,17 +307,26 @@ def kernels(config: dict, entry: dict) -> list[tuple[int, int]]:
     ]
 
 
-def seconds(config: dict, entry: dict, depth: int, trained: int = 0, measured: int = 0) -> float:
-    """What it takes, at SPEED, to train, or to measure, so many networks of a depth.
+def work(
+    config: dict, entry: dict, depth: int, trained: int = 0, measured: int = 0
+) -> tuple[float, float]:
+    """How often a layer is gone through, and multiply-adds, to train, or to measure, so many
+    networks of a depth.
 
     To measure a network takes as long as some 300 steps, however many it was trained for.
     """
     batch = config["training"]["batch_size"]
     epochs = config["training"]["epochs"] * entry.get("times", {}).get("epochs", 1)
     steps = trained * epochs * (images(config)[0] // batch) + 300 * measured
-    products = sum(numbers * positions for numbers, positions in kernels(config, entry)) / 3
+    products = mean(numbers * positions for numbers, positions in kernels(config, entry))
+    return steps * depth, steps * depth * 3 * batch * products  # forwards, and twice backwards
+
+
+def seconds(config: dict, entry: dict, depth: int, trained: int = 0, measured: int = 0) -> float:
+    """What that takes, at SPEED."""
+    layers, products = work(config, entry, depth, trained, measured)
     start, rate = SPEED[config["device"]]
-    return steps * depth * (start + 3 * batch * products / rate)  # forwards, and twice backwards
+    return layers * start + products / rate
 
 
 def minutes(config: dict, entry: dict, depth: int, trained: int = 0, measured: int = 0) -> int:
@@ -353,34 +362,54 @@ def gpus() -> int:
     return sum(line.startswith("GPU ") for line in listed.stdout.splitlines())
 
 
+def extent(config: dict, variants: dict[str, dict]) -> dict:
+    """How much a whole study is: of each rule the jobs, and the work of them all; gigabytes of
+    weights."""
+    rates, pair = config["tuning"]["lrs"], config["compare_depths"].values()
+    tried, runs = len(rates) if len(rates) > 1 else 0, len(config["seeds"])
+    jobs: dict[str, list[tuple[float, float]]] = {"tune": [], "train": [], "measure": []}
+    left = 0.0  # bytes
+    for variant, depth in cells(config):
+        entry = variants[variant]
+        jobs["tune"].append(work(config, entry, depth, trained=tried))
+        jobs["train"] += runs * [work(config, entry, depth, trained=1)]
+        weights = depth * mean(numbers for numbers, _ in kernels(config, entry))
+        kept = sum(len(checkpoints(config, variant, depth, seed)) for seed in config["seeds"])
+        left += 4 * weights * kept
+    networks = len(measured_seeds(config))
+    for variant in [*config["variants"], *config["interventions"]]:
+        each = [work(config, variants[variant], depth, measured=networks) for depth in pair]
+        jobs["measure"].append((sum(layers for layers, _ in each), sum(p for _, p in each)))
+    return {
+        "rules": {
+            rule: {
+                "jobs": len(these),
+                "layers": sum(layers for layers, _ in these),
+                "products": sum(products for _, products in these),
+            }
+            for rule, these in jobs.items()
+        },
+        "gigabytes": left / 1e9,
+    }
+
+
 def forecast(config: dict, variants: dict[str, dict], jobs: dict[str, int]) -> str:
     """What so many jobs of each rule will take, in a line; nothing if that is hardly an hour.
 
     Each is reckoned as the mean of its rule over the whole study.
     """
-    rates, pair = config["tuning"]["lrs"], config["compare_depths"].values()
-    tried = len(rates) if len(rates) > 1 else 0
-    taken: dict[str, list[float]] = {"tune": [], "train": [], "measure": []}
-    left = []  # bytes of weights, by run
-    for variant, depth in cells(config):
-        entry = variants[variant]
-        taken["tune"].append(seconds(config, entry, depth, trained=tried))
-        taken["train"].append(seconds(config, entry, depth, trained=1))
-        weights = depth * mean(numbers for numbers, _ in kernels(config, entry))
-        left += [
-            4 * weights * len(checkpoints(config, variant, depth, seed)) for seed in config["seeds"]
-        ]
-    networks = len(measured_seeds(config))
-    for variant in [*config["variants"], *config["interventions"]]:
-        each = [seconds(config, variants[variant], depth, measured=networks) for depth in pair]
-        taken["measure"].append(sum(each))
-    jobs = {rule: jobs[rule] for rule in taken if jobs.get(rule)}
-    hours = sum(n * (BEGIN + mean(taken[rule])) for rule, n in jobs.items()) / 3600
+    whole, (start, rate) = extent(config, variants), SPEED[config["device"]]
+    jobs = {rule: jobs[rule] for rule in whole["rules"] if jobs.get(rule)}
+    hours = 0.0
+    for rule, n in jobs.items():
+        every = whole["rules"][rule]
+        taken = every["layers"] * start + every["products"] / rate
+        hours += n * (BEGIN + taken / every["jobs"]) / 3600
     if hours < 2:
         return ""
     counts = ", ".join(f"{n} {rule}" for rule, n in jobs.items())
     unit = "GPU" if config["device"] == "cuda" else "core"
-    gigabytes = jobs.get("train", 0) * mean(left) / 1e9
+    gigabytes = whole["gigabytes"] * jobs.get("train", 0) / whole["rules"]["train"]["jobs"]
     return f"jobs: {counts}; about {hours:.0f} {unit}-hours, and {gigabytes:.1f} GB of weights"
 
 

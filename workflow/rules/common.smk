@@ -8,6 +8,7 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 from snakemake.settings.enums import Quietness
+from snakemake.utils import update_config
 
 sys.path.insert(0, str(workflow.basedir))
 
@@ -15,10 +16,13 @@ from models.strict_yaml import read_yaml
 from workflow.progress import explain_kill, show_progress
 from workflow.slurm import outlast_outages
 from workflow.study import (
+    BEGIN,
+    SPEED,
     StudyError,
     cells,
     check,
     checkpoints,
+    extent,
     forecast,
     gpus,
     image_folders,
@@ -29,6 +33,7 @@ from workflow.study import (
     minutes,
     read_variants,
     run_spec,
+    work,
 )
 
 DEFAULT = "workflow/config/default.yaml"
@@ -107,6 +112,20 @@ MEASURED = finished(MEASURABLE, "quantities.csv")
 if not RUNS or not MEASURED:
     raise WorkflowError("partial: nothing to report yet; no network is trained and measured")
 
+# For the forecasts of cost: how large each run is, this study, and that of He et al.
+PUBLISHED = read_yaml(Path(DEFAULT))
+update_config(PUBLISHED, read_yaml(Path("workflow/config/cifar10.yaml")))
+START, RATE = SPEED["cuda"]
+EXTENTS = {
+    "work": {
+        f"{variant}/depth{depth}": work(config, VARIANTS[variant], depth, trained=1)
+        for variant, depth in cells(config)
+    },
+    "studies": {study["study"]: extent(study, VARIANTS) for study in (config, PUBLISHED)},
+    "gpu": [START, 1 / RATE],
+    "begin": BEGIN,
+}
+
 # The jobs that the paper accounts for, by the paths of their logs and benchmarks.
 JOBS = [
     *[f"tune/{cell}" for cell in CELLS],
@@ -136,6 +155,7 @@ CODE = import_closure(
         "models.tune",
         "models.train",
         "analysis.collect",
+        "analysis.cost",
         "analysis.measure",
         "analysis.join",
         "analysis.errata",

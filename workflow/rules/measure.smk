@@ -47,6 +47,37 @@ rule collect:
         """
 
 
+rule cost:
+    input:
+        runs=expand("{run}/{file}", run=RUNS, file=["run.json", "metrics.json"]),
+        tuning=expand("{run}/{file}", run=TUNING, file=["run.json", "metrics.json"]),
+        code=CODE["analysis.cost"],
+    output:
+        cost=f"{RESULTS}/tables/cost.csv",
+        forecast=f"{RESULTS}/tables/forecast.csv",
+    log:
+        f"{RESULTS}/logs/cost.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/cost.tsv"
+    localrule: True
+    conda:
+        ENVIRONMENT
+    params:
+        runs=RUNS,
+        tuning=TUNING,
+        extents=json.dumps(EXTENTS, sort_keys=True),
+        tables=lambda wildcards, output: str(Path(output.cost).parent),
+    shell:
+        """
+        python -m analysis.cost \
+            --runs {params.runs} \
+            --tuning {params.tuning} \
+            --extents {params.extents:q} \
+            --out {params.tables} \
+            2>{log}
+        """
+
+
 rule measure:
     input:
         runs=lambda wildcards: expand(

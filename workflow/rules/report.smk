@@ -13,6 +13,7 @@ FIGURES = {
 }
 FIGURES |= {name: (name, config["variants"], PAIR) for name in MEASURES}
 FIGURES["horse_race"] = ("horse_race", [], [])
+FIGURES["cost"] = ("cost", [], [])
 if config["interventions"]:
     FIGURES["interventions"] = FIGURES["forest"] = ("runs", EVERY, PAIR)
 if TRIED:
@@ -82,6 +83,7 @@ rule values:
     input:
         tables=[
             rules.collect.output,
+            rules.cost.output,
             rules.join.output,
             rules.horse_race.output,
             rules.errata.output,
