@@ -183,12 +183,15 @@ def table(
     long: bool = False,
     widths: str = "",
     small: bool = False,
+    ledger: bool = False,
 ) -> str:
     """The block of ``<% call table(label, caption) %>``: rows in HTML, the caption in Markdown.
-    A long table may break between pages. For the PDF alone: `widths` of the columns, in
+    A long table may break between pages; a ledger has nothing but values and plain text in its
+    rows, which are then not read as Markdown. For the PDF alone: `widths` of the columns, in
     proportion ("3 1 1"), and small type."""
     kind = (
         (" .long" if long else "")
+        + (" .ledger" if ledger else "")
         + (" .small" if small else "")
         + (f' widths="{widths}"' if widths else "")
     )

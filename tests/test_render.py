@@ -353,6 +353,31 @@ def test_the_long_table_breaks_and_repeats_its_header(reader: PdfReader) -> None
     assert sum(text.count("plain 51.3") for text in sheets) == 90
 
 
+def test_a_ledger_is_the_table_that_pandoc_makes_of_its_rows(tmp_path: Path) -> None:
+    cells = (
+        '<< v("hostile") >>',
+        '<< v("error.mean") >>, <span class="constant">7</span>; two',
+    )
+    rows = "".join(f'<tr><td>{x}</td>\n<td align="right">{x}</td></tr>\n' for x in cells)
+    head = '<thead><tr><th>A</th><th align="right">B</th></tr></thead>'
+    made = []
+    for kind in ("small=true", "ledger=true"):
+        folder = write_paper(tmp_path / kind)
+        edit(
+            folder / "sections/paper.md",
+            "The end.",
+            f'<% call table("two", "Two.", {kind}) %>{head}<tbody>{rows}</tbody><% endcall %>',
+        )
+        report = render_paper(folder)
+        page = Text((report / "index.html").read_text(encoding="utf-8"))
+        sheets = PdfReader(report / "report.pdf").pages
+        table = page.attributes["table"][-1]
+        assert table.pop("class") == kind.split("=")[0]
+        words = re.sub(r"\s", "", "".join(sheet.extract_text() for sheet in sheets))
+        made.append((page.words, page.attributes["td"], page.attributes["span"], table, words))
+    assert made[0] == made[1]
+
+
 def test_the_pdf_knows_what_it_is(reader: PdfReader) -> None:
     assert reader.metadata is not None
     assert reader.metadata.title == "A study of MNIST-1D"
@@ -543,6 +568,14 @@ MISTAKES = {
     "no abstract": (
         replacing("sections/paper.md", "::: abstract", "::: summary"),
         'the paper has no "::: abstract"',
+    ),
+    "digit in a ledger": (
+        in_results(
+            '", long=true) %>\n<thead>',
+            '", ledger=true) %><tbody><tr><td>a 7</td></tr></tbody><% endcall %>\n'
+            '<% call table("others", "Others.", long=true) %>\n<thead>',
+        ),
+        "unbound digit in a row of tbl:errors: 7",
     ),
     "section after the appendix": (
         replacing("sections/paper.md", "The end.", "# More"),
