@@ -7,6 +7,7 @@ ways, and a flipped bit can lead one of them astray.)
 
 import hashlib
 import io
+import os
 import pickle
 from pathlib import Path
 
@@ -34,8 +35,9 @@ def read(path: Path, mmap: bool = False) -> dict:
         ValueError: the file is damaged, or holds more than tensors and plain values.
         OSError: it cannot be read.
     """
-    digest, left = hashlib.sha256(), path.stat().st_size - HEX
+    digest = hashlib.sha256()
     with path.open("rb") as file:
+        left = os.fstat(file.fileno()).st_size - HEX  # of this file: another may replace it now
         while left > 0:  # piece by piece, for data that are large
             piece = file.read(min(left, 2**20))
             digest.update(piece)
