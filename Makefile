@@ -14,7 +14,7 @@ report: $(VENV)/installed
 	@printf 'HTML  %s\nPDF   %s\n' results/default/report/index.html results/default/report/report.pdf
 
 test: $(VENV)/installed
-	pytest
+	pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 
 slurm-test: $(VENV)/installed
 	pytest --capture=no tests/test_slurm.py

@@ -31,7 +31,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 
-from analysis.style import QUANTITIES
+from analysis.looks import QUANTITIES
 from analysis.summary import CONFIDENCE
 from models.files import replacing
 from models.records import build, nearest

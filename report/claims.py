@@ -19,8 +19,8 @@ from typing import Literal
 import pandas as pd
 from statsmodels.stats.multitest import multipletests
 
+from analysis.looks import LOOKS, QUANTITIES
 from analysis.missing import read_missing
-from analysis.style import LOOKS, QUANTITIES
 from analysis.summary import mean_interval, sign_flip_p_value
 from models.files import replacing
 from models.records import build, nearest

@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from analysis.looks import LOOKS, QUANTITIES
 from analysis.missing import read_missing
-from analysis.style import LOOKS, QUANTITIES
 from analysis.summary import CONFIDENCE, mean_interval, summarise
 from models.files import replacing
 
@@ -164,7 +164,7 @@ def from_interventions(runs: pd.DataFrame, config: dict) -> Iterator[Value]:
     changes = {}
     for variant in config["interventions"]:
         host = LOOKS[variant].host
-        look = Source("analysis/style.py", "LOOKS", {"variant": variant})
+        look = Source("analysis/looks.py", "LOOKS", {"variant": variant})
         yield Value(f"host.{variant}", host, LOOKS[host].label, "", look)
         if not {variant, host} <= set(errors) or (errors[variant] - errors[host]).count() < 2:
             continue
@@ -296,7 +296,7 @@ def from_race(race: pd.DataFrame) -> Iterator[Value]:
         where = {"quantity": row.quantity}
         label = QUANTITIES[row.quantity]
         yield Value(f"race.{row.quantity}.label", label, label, "",
-                    Source("analysis/style.py", "QUANTITIES", where))  # fmt: skip
+                    Source("analysis/looks.py", "QUANTITIES", where))  # fmt: skip
         yield Value(f"race.{row.quantity}.theory", row.theory, row.theory, "",
                     Source(file, "theory", where))  # fmt: skip
         sign = "+" if row.sign > 0 else MINUS
@@ -452,7 +452,7 @@ def collect(results: Path, manifest: Path) -> tuple[list[Value], list[dict]]:
     quantities = pd.read_csv(results / "tables/quantities.csv")
     missing = read_missing(results / "tables/missing.csv")
     read_manifest = json.loads(manifest.read_text())
-    look = Source("analysis/style.py", "LOOKS")
+    look = Source("analysis/looks.py", "LOOKS")
     values = [
         Value("confidence", CONFIDENCE, f"{100 * CONFIDENCE:g}", "%",
               Source("analysis/summary.py", "CONFIDENCE")),

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 # Small networks, and as many processes as processors: more threads would wait for each other.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -14,6 +15,17 @@ os.environ["OMP_NUM_THREADS"] = "1"
 ROOT = Path(__file__).resolve().parent.parent
 PARTS = ("Snakefile", "environment.yml", "models", "analysis", "report", "workflow")
 QUICK = ("--cores", "2", "--configfile", "workflow/config/quick.yaml")
+
+
+LONGEST = ("test_slurm", "test_resume", "test_own_images", "test_kill", "test_paper")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, so that processes side by side end together."""
+    last = len(LONGEST)
+    items.sort(
+        key=lambda item: LONGEST.index(name) if (name := item.path.stem) in LONGEST else last
+    )
 
 
 def copy_project(folder: Path) -> Path:
@@ -51,11 +63,16 @@ def command(module: str, *arguments: object) -> subprocess.CompletedProcess[str]
 
 
 @pytest.fixture(scope="session")
-def quick_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the project in which the quick study has been run."""
-    folder = copy_project(tmp_path_factory.mktemp("project"))
-    finished = snakemake(folder, *QUICK)
-    assert finished.returncode == 0, finished.stderr[-3000:]
+def quick_project(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """A copy of the project in which the quick study has been run, one for all test processes."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if worker_id == "master" else base.parent) / "quick"
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            unfinished = copy_project(tmp_path_factory.mktemp("project"))
+            finished = snakemake(unfinished, *QUICK)
+            assert finished.returncode == 0, finished.stderr[-3000:]
+            unfinished.rename(folder)
     return folder
 
 

@@ -20,7 +20,7 @@ from analysis.horse_race import (
     read_predictions,
     signs,
 )
-from analysis.style import QUANTITIES
+from analysis.looks import QUANTITIES
 from report.values import from_race
 
 RNG = np.random.default_rng(7)

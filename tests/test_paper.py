@@ -265,7 +265,7 @@ def test_snakemake_bundles_the_paper_with_captions_and_labels(
     quick_project: Path, tmp_path: Path
 ) -> None:
     bundle = tmp_path / "report.zip"
-    done = snakemake(quick_project, *QUICK, "--report", str(bundle))
+    done = snakemake(quick_project, *QUICK, "--report", str(bundle), "--nolock")
     assert done.returncode == 0, done.stderr[-3000:]
     with zipfile.ZipFile(bundle) as files:
         names = files.namelist()

@@ -15,7 +15,7 @@ from conftest import QUICK, ROOT, copy_project, snakemake
 from snakemake.utils import update_config
 from torch.utils.flop_counter import FlopCounterMode
 
-from analysis.style import LOOKS
+from analysis.looks import LOOKS
 from models.network import Network
 from models.sources import SOURCES
 from models.train import lr_factor
@@ -55,6 +55,12 @@ def test_a_host_has_shortcuts_and_norms_if_its_intervention_has(name: str) -> No
     for factor in ("shortcut", "norm"):
         here, there = (VARIANTS[variant].get(factor) == "none" for variant in (name, host))
         assert here == there
+
+
+def test_a_variant_without_a_look_is_refused_before_anything_is_trained() -> None:
+    config = {**copy.deepcopy(DEFAULT), "interventions": ["residual_third"]}
+    with pytest.raises(StudyError, match="'residual_third' has no label; add it to LOOKS"):
+        check(config, {**VARIANTS, "residual_third": {}})
 
 
 def test_the_default_study_is_accepted() -> None:
@@ -268,6 +274,7 @@ def test_import_closure_holds_what_a_module_needs_and_no_more() -> None:
     assert closure["models.train"] == [f"models/{name}.py" for name in modules.split()]
     assert closure["analysis.figures.error_by_depth"] == [
         "analysis/figures/error_by_depth.py",
+        "analysis/looks.py",
         "analysis/style.py",
         "analysis/summary.py",
         "models/files.py",
@@ -358,13 +365,13 @@ def test_an_edit_reruns_what_depends_on_it_and_no_more(
 
 
 def test_an_added_variant_runs_alone(finished: Path) -> None:
-    """One entry in variants.yaml, one in style.py and its name in the study: only its own runs."""
+    """One entry in variants.yaml, one in looks.py and its name in the study: only its own runs."""
     edited = {
         "workflow/config/variants.yaml": (
             "plain: {", "residual_half_one: {shortcut: scaled, span: 1}\nplain: {"
         ),
         "workflow/config/default.yaml": ("residual_bn]", "residual_bn, residual_half_one]"),
-        "analysis/style.py": (
+        "analysis/looks.py": (
             "LOOKS = {", 'LOOKS = {\n    "residual_half_one": Look("half, one", "residual_bn"),'
         ),
     }  # fmt: skip

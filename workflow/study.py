@@ -17,6 +17,7 @@ import grimp
 from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.validators import extend
 
+from analysis.looks import LOOKS
 from models.strict_yaml import read_yaml
 from models.variant import Variant
 
@@ -89,6 +90,10 @@ def check(config: dict, variants: Iterable[str]) -> None:
         for name in config[key]:
             if name not in variants:
                 raise StudyError(f"config: {key}: {unknown(name, variants)}")
+            if name not in LOOKS:
+                raise StudyError(
+                    f"config: {key}: {name!r} has no label; add it to LOOKS in analysis/looks.py"
+                )
     if twice := set(config["variants"]) & set(config["interventions"]):
         raise StudyError(f"config: interventions: '{min(twice)}' is among variants too")
     for name in COMPARED:

@@ -3,7 +3,8 @@
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from analysis.style import INK, LOOKS, WIDTH, key, ordered, script
+from analysis.looks import LOOKS
+from analysis.style import INK, WIDTH, key, ordered, script
 
 
 def draw(table: pd.DataFrame) -> plt.Figure:

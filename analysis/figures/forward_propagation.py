@@ -3,7 +3,8 @@
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from analysis.style import LOOKS, WIDTH, deepest, key, lines, ordered, script
+from analysis.looks import LOOKS
+from analysis.style import WIDTH, deepest, key, lines, ordered, script
 
 
 def draw(table: pd.DataFrame) -> plt.Figure:

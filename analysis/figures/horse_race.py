@@ -3,7 +3,8 @@
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from analysis.style import BLUE, INK, QUANTITIES, WIDTH, script
+from analysis.looks import BLUE, QUANTITIES
+from analysis.style import INK, WIDTH, script
 
 TITLES = {"train_loss": "Final training loss", "gap": "Degradation"}
 METHODS = {"overall": (0.15, "o", BLUE), "granulated": (-0.15, "D", "white")}

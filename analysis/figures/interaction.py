@@ -4,7 +4,8 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
 
-from analysis.style import BLUE, ORANGE, WIDTH, script
+from analysis.looks import BLUE, ORANGE
+from analysis.style import WIDTH, script
 from analysis.summary import band
 
 COLUMNS = ["plain", "plain_bn", "residual", "residual_bn"]

@@ -3,7 +3,8 @@
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from analysis.style import INK, LOOKS, WIDTH, ordered, script
+from analysis.looks import LOOKS
+from analysis.style import INK, WIDTH, ordered, script
 from analysis.summary import summarise
 
 

@@ -4,7 +4,8 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
 
-from analysis.style import INK, LOOKS, WIDTH, script, styled
+from analysis.looks import LOOKS
+from analysis.style import INK, WIDTH, script, styled
 
 
 def draw(runs: pd.DataFrame) -> plt.Figure:

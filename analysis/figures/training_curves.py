@@ -4,7 +4,8 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
 
-from analysis.style import LOOKS, WIDTH, script
+from analysis.looks import LOOKS
+from analysis.style import WIDTH, script
 from analysis.summary import band
 
 

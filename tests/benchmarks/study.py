@@ -132,7 +132,7 @@ def variant(folder: Path, study: str) -> Row:
         ),
         ("workflow/config/default.yaml", "residual_bn]", f"residual_bn, {name}]"),
         (
-            "analysis/style.py",
+            "analysis/looks.py",
             "LOOKS = {",
             f'LOOKS = {{"{name}": Look("half, one", "residual_bn"),',
         ),
