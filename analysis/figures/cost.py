@@ -28,8 +28,8 @@ def draw(table: pd.DataFrame) -> plt.Figure:
         line = rows.groupby("depth")["fitted"].first()
         panels[0].plot(line.index, line, color=INK, linewidth=0.7, linestyle=":")
         panels[0].annotate(
-            f"fit, width {width}", (line.index[-1], line.iloc[-1]), xytext=(-4, 6),
-            textcoords="offset points", ha="right", fontsize=8, color=INK,
+            f"width {width}", (line.index[-1], line.iloc[-1]), xytext=(7, 0),
+            textcoords="offset points", va="center", fontsize=8, color=INK,
         )  # fmt: skip
     panels[0].set(title="Time", ylabel="Time of a step (ms)")
     panels[1].set(title="Memory", ylabel="Peak memory of a run (MB)")
