@@ -303,6 +303,45 @@ def markdown(results: Path, sections: Path) -> str:
     return text
 
 
+# Ledgers -----------------------------------------------------------------------------------------
+
+# Tables of thousands of cells with nothing but values in them. Pandoc would take seconds over their
+# rows, which pass it by and come into both documents as they are.
+
+LEDGER = re.compile(r"(::: \{#tbl:(\w+)[^}\n]* \.ledger.*?<tbody>)(.*?)(</tbody>)", re.S)
+
+
+def set_aside(text: str) -> tuple[str, dict[str, str]]:
+    """The text with a mark for the rows of each ledger, and the rows by label; raises RenderError
+    on a digit that is not bound."""
+    ledgers = {}
+
+    def keep(match: re.Match[str]) -> str:
+        opening, label, rows, closing = match.groups()
+        loose = re.search(r"\S*\d\S*", re.sub(r"<span.*?</span>|<[^>]*>", " ", rows))
+        if loose:
+            raise RenderError(f"unbound digit in a row of tbl:{label}: {loose[0]}")
+        ledgers[label] = re.sub(r'<span class="constant">(.*?)</span>', r"\1", rows)
+        return f"{opening}<tr><td>rows-of-{label}</td></tr>{closing}"
+
+    return LEDGER.sub(keep, text), ledgers
+
+
+def html_rows(rows: str) -> str:
+    """As pandoc would have written them for the page."""
+    return re.sub(r'<td align="(\w+)">', r'<td style="text-align: \1;">', rows)
+
+
+def typst_rows(rows: str) -> str:
+    """As templates/typst.lua would have written them for the PDF."""
+    cells = []
+    for align, cell in re.findall(r'<td(?: align="(\w+)")?>(.*?)</td>', rows, re.S):
+        words = re.sub(r"[ \t\r\n]+", " ", html.unescape(re.sub(r"<[^>]*>", "", cell))).strip()
+        string = json.dumps(words, ensure_ascii=False)
+        cells.append(f"table.cell(align: {align or 'left'} + horizon)[#{string}],")
+    return "\n".join(cells)
+
+
 # Pandoc ------------------------------------------------------------------------------------------
 
 
@@ -423,13 +462,19 @@ def mathml(tex: str, display: bool) -> str:
         raise RenderError(f"bad TeX in the formula {tex}: {error}") from None
 
 
-def page(tree: str, results: Path) -> str:
+def page(tree: str, ledgers: dict[str, str], results: Path) -> str:
     """The self-contained HTML page of a document."""
     text = pandoc(
         tree,
         *("--from=json", "--to=html5", "--mathjax", "--section-divs", "--shift-heading-level-by=1"),
         *("--wrap=none", "--toc", "--toc-depth=3", f"--template={TEMPLATES / 'page.html'}"),
         f"--lua-filter={TEMPLATES / 'html.lua'}",
+    )
+    text = re.sub(
+        r"<tr>\s*<td>rows-of-(\w+)</td>.*?</tr>",
+        lambda match: html_rows(ledgers[match[1]]),
+        text,
+        flags=re.S,
     )
     text = re.sub(
         r'(<span class="math \w+">)\\([(\[])(.*?)\\[)\]]</span>',
@@ -467,12 +512,17 @@ def page(tree: str, results: Path) -> str:
 # PDF ---------------------------------------------------------------------------------------------
 
 
-def pdf(tree: str, results: Path) -> bytes:
+def pdf(tree: str, ledgers: dict[str, str], results: Path) -> bytes:
     """The tagged PDF of a document; raises RenderError on any error or warning of Typst."""
     source = pandoc(
         tree,
         *("--from=json", "--to=typst-citations-smart", f"--template={TEMPLATES / 'paper.typ'}"),
         f"--lua-filter={TEMPLATES / 'typst.lua'}",
+    )
+    source = re.sub(
+        r"table\.cell\([^)]*\)\[rows-of-(\w+)\],(\s*table\.cell\([^)]*\)\[\],)*",
+        lambda match: typst_rows(ledgers[match[1]]),
+        source,
     )
     try:
         result, warnings = typst.compile_with_warnings(
@@ -495,10 +545,11 @@ def pdf(tree: str, results: Path) -> bytes:
 def render(results: Path, sections: Path) -> None:
     """Writes report/index.html and report/report.pdf of a study, or raises RenderError."""
     results, sections = results.resolve(), sections.resolve()
-    tree = document(markdown(results, sections))
+    text, ledgers = set_aside(markdown(results, sections))
+    tree = document(text)
     with ThreadPoolExecutor() as pool:
-        web = pool.submit(page, tree, results)
-        paper = pool.submit(pdf, tree, results)
+        web = pool.submit(page, tree, ledgers, results)
+        paper = pool.submit(pdf, tree, ledgers, results)
     outputs = {"index.html": web.result().encode(), "report.pdf": paper.result()}
     for name, content in outputs.items():
         with replacing(results / "report" / name) as path:

@@ -43,14 +43,6 @@ local function check_verbatim(element)
   end
 end
 
--- Rows that were set aside hold spans, and between them text.
-local function check_rows(element)
-  local text = element.attributes.rows:gsub('<span.->.-</span>', ''):gsub('<[^>]*>', ' ')
-  if has_digit(text) then
-    mistakes.add('unbound digit in a row of ' .. element.identifier .. ': ' .. text:match '%S*%d%S*')
-  end
-end
-
 local function is_exempt(span)
   return span.classes:includes 'value' or span.classes:includes 'constant'
 end
@@ -63,7 +55,6 @@ check = {
   Math = check_verbatim,
   Code = check_verbatim,
   CodeBlock = check_verbatim,
-  Table = check_rows,
   Span = function(span) if is_exempt(span) then return span, false end end,
   Link = function(link) if link.classes:includes 'uri' then return link, false end end,
   Cite = function(cite)  -- the content repeats the keys; only what surrounds them is text
@@ -77,10 +68,6 @@ check = {
 
 local drop_constants = {
   Span = function(span) if span.classes:includes 'constant' then return span.content end end,
-  Table = function(element)
-    element.attributes.rows = element.attributes.rows:gsub('<span class="constant">(.-)</span>', '%1')
-    return element
-  end,
 }
 
 function Pandoc(doc)

@@ -51,25 +51,14 @@ local function read_html_table(text)
   end
 end
 
--- Rows of nothing but values go past pandoc, which would take seconds over thousands of cells: in an
--- attribute, as they are, from which the writers take them (html.lua, typst.lua).
-local function set_aside(text)
-  local before, rows, after = text:match '^(.-<tbody>)(.*)(</tbody>.*)$'
-  return before .. '<tr><td></td></tr>' .. after, rows
-end
-
 local function is_html_table(block)
   return block.t == 'RawBlock' and block.format == 'html' and block.text:match '^%s*<table'
 end
 
 local function table_of(div)
-  local caption, found, rows = pandoc.Blocks{}, nil, ''
+  local caption, found = pandoc.Blocks{}, nil
   for _, block in ipairs(div.content) do
-    if is_html_table(block) then
-      local text = block.text
-      if div.classes:includes 'ledger' then text, rows = set_aside(text) end
-      block = read_html_table(text) or block
-    end
+    if is_html_table(block) then block = read_html_table(block.text) or block end
     if block.t == 'Table' and not found then found = block else caption:insert(block) end
   end
   if not found then
@@ -82,8 +71,7 @@ local function table_of(div)
     mistakes.add(div.identifier .. ' has too many rows for one page: mark it long')
   end
   found.caption.long = caption
-  found.attr = pandoc.Attr(div.identifier, div.classes, 
-    {{'widths', div.attributes.widths or ''}, {'rows', rows}})
+  found.attr = pandoc.Attr(div.identifier, div.classes, {{'widths', div.attributes.widths or ''}})
   return found
 end
 

@@ -137,22 +137,9 @@ local function rows_code(rows, colspecs)
   return table.concat(lines, '\n')
 end
 
--- The code of rows that pandoc has not read: text in spans, with numeric entities.
-local function set_aside_code(rows)
-  local lines = {}
-  for row in rows:gmatch '<tr>(.-)</tr>' do
-    for alignment, cell in row:gmatch '<td([^>]*)>(.-)</td>' do
-      local words = cell:gsub('<[^>]*>', ''):gsub('&#(%d+);', function(n) return utf8.char(n) end)
-      table.insert(lines, ('table.cell(align: %s + horizon)[#%s],'):format(
-        alignment:match 'right' or 'left', quote(words)))
-    end
-  end
-  return table.concat(lines, '\n')
-end
-
 local function table_(element)
-  local bodies = {set_aside_code(element.attributes.rows)}
-  for _, body in ipairs(element.attributes.rows == '' and element.bodies or {}) do
+  local bodies = {}
+  for _, body in ipairs(element.bodies) do
     table.insert(bodies, rows_code(body.head, element.colspecs))
     table.insert(bodies, rows_code(body.body, element.colspecs))
   end
