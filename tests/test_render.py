@@ -378,6 +378,14 @@ def test_a_ledger_is_the_table_that_pandoc_makes_of_its_rows(tmp_path: Path) -> 
     assert made[0] == made[1]
 
 
+def test_cells_of_a_ledger_keep_their_side_in_the_pdf() -> None:
+    rows = '<tr><td>a</td>\n<td align="right"><span class="value">&#8722;1</span> "b"</td></tr>'
+    assert render.typst_rows(rows).splitlines() == [
+        'table.cell(align: left + horizon)[#"a"],',
+        'table.cell(align: right + horizon)[#"−1 \\"b\\""],',
+    ]
+
+
 def test_the_pdf_knows_what_it_is(reader: PdfReader) -> None:
     assert reader.metadata is not None
     assert reader.metadata.title == "A study of MNIST-1D"
