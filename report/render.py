@@ -309,17 +309,23 @@ def markdown(results: Path, sections: Path) -> str:
 # rows, which pass it by and come into both documents as they are.
 
 LEDGER = re.compile(r"(::: \{#tbl:(\w+)[^}\n]* \.ledger.*?<tbody>)(.*?)(</tbody>)", re.S)
+BOUND = re.compile(r'<span class="(?:value|constant)"[^>]*>.*?</span>')
+DIGIT = re.compile(r"\S*[0-9²³¹¼-¾⁰-₉⅐-↋①-⒛]\S*")  # those of templates/numbers.lua
 
 
 def set_aside(text: str) -> tuple[str, dict[str, str]]:
     """The text with a mark for the rows of each ledger, and the rows by label; raises RenderError
-    on a digit that is not bound."""
+    on a digit that is not bound, and on other HTML than cells."""
     ledgers = {}
 
     def keep(match: re.Match[str]) -> str:
         opening, label, rows, closing = match.groups()
-        loose = re.search(r"\S*\d\S*", re.sub(r"<span.*?</span>|<[^>]*>", " ", rows))
-        if loose:
+        between = re.sub(r"</?t[rd]\b[^>]*>", " ", BOUND.sub(" ", rows))
+        if "<" in between:
+            raise RenderError(
+                f"HTML in a cell of tbl:{label}: {between[between.index('<') :][:60]}"
+            )
+        if loose := DIGIT.search(html.unescape(between)):
             raise RenderError(f"unbound digit in a row of tbl:{label}: {loose[0]}")
         ledgers[label] = re.sub(r'<span class="constant">(.*?)</span>', r"\1", rows)
         return f"{opening}<tr><td>rows-of-{label}</td></tr>{closing}"

@@ -434,6 +434,14 @@ def in_results(old: str, new: str) -> Callable[[Path], object]:
     return replacing("sections/results.md", old, new)
 
 
+def in_ledger(cell: str) -> Callable[[Path], object]:
+    return in_results(
+        '", long=true) %>\n<thead>',
+        f'", ledger=true) %><tbody><tr><td>{cell}</td></tr></tbody><% endcall %>\n'
+        '<% call table("others", "Others.", long=true) %>\n<thead>',
+    )
+
+
 def removing(name: str) -> Callable[[Path], object]:
     return lambda folder: (folder / name).unlink()
 
@@ -577,13 +585,16 @@ MISTAKES = {
         replacing("sections/paper.md", "::: abstract", "::: summary"),
         'the paper has no "::: abstract"',
     ),
-    "digit in a ledger": (
-        in_results(
-            '", long=true) %>\n<thead>',
-            '", ledger=true) %><tbody><tr><td>a 7</td></tr></tbody><% endcall %>\n'
-            '<% call table("others", "Others.", long=true) %>\n<thead>',
-        ),
-        "unbound digit in a row of tbl:errors: 7",
+    "digit in a ledger": (in_ledger("a 7"), "unbound digit in a row of tbl:errors: 7"),
+    "superscript in a ledger": (in_ledger("a²"), "unbound digit in a row of tbl:errors: a²"),
+    "fraction in a ledger": (in_ledger("a &frac12;"), "unbound digit in a row of tbl:errors: ½"),
+    "digit in another span of a ledger": (
+        in_ledger("<span>7</span>"),
+        "HTML in a cell of tbl:errors: <span>7</span>",
+    ),
+    "script in a ledger": (
+        in_ledger("<script>f()</script>"),
+        "HTML in a cell of tbl:errors: <script>f()</script>",
     ),
     "section after the appendix": (
         replacing("sections/paper.md", "The end.", "# More"),
