@@ -892,6 +892,11 @@ def test_snakemake_prints_one_line_and_nothing_else(tmp_path: Path) -> None:
         (project / "study.yaml").write_text(content)
         (said,) = refused(project, "--configfile", "study.yaml").splitlines()
         assert said.startswith(line)
+    # Its cost is forecast in every paper.
+    edit(project / "workflow/config/cifar10.yaml", "\ndepths:", "\ndetphs:")
+    assert refused(project).splitlines()[-1] == (
+        "error: workflow/config/cifar10.yaml: config: 'detphs' is not known; did you mean depths?"
+    )
     edit(project / "workflow/config/default.yaml", "device: auto", "device: auto: cpu")
     default = (project / "workflow/config/default.yaml").read_text().splitlines()
     number = next(i for i, line in enumerate(default, 1) if line.startswith("device"))

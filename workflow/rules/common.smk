@@ -43,6 +43,7 @@ from workflow.study import (
 )
 
 DEFAULT = "workflow/config/default.yaml"
+CIFAR10 = "workflow/config/cifar10.yaml"
 
 if workflow.is_main_process:
     quiet = Quietness.ALL in (workflow.output_settings.quiet or ())
@@ -65,8 +66,7 @@ onstart:
 
 try:
     # Snakemake takes the last of a key that is given twice, and tells neither file nor line.
-    for path in [DEFAULT, *workflow.configfiles]:
-        read_yaml(Path(path))
+    SETTINGS = {path: read_yaml(Path(path)) for path in [DEFAULT, CIFAR10, *workflow.configfiles]}
     VARIANTS = read_variants()
 except ValueError as error:
     sys.exit(f"error: {error}")
@@ -119,8 +119,12 @@ if not RUNS or not MEASURED:
     raise WorkflowError("partial: nothing to report yet; no network is trained and measured")
 
 # For the forecasts of cost: how large each run is, this study, and that of He et al.
-PUBLISHED = read_yaml(Path(DEFAULT))
-update_config(PUBLISHED, read_yaml(Path("workflow/config/cifar10.yaml")))
+PUBLISHED = SETTINGS[DEFAULT]
+update_config(PUBLISHED, SETTINGS[CIFAR10])
+try:
+    check(PUBLISHED, VARIANTS)
+except StudyError as error:
+    sys.exit(f"error: {CIFAR10}: {error}")
 START, RATE = SPEED["cuda"]
 EXTENTS = {
     "work": {
