@@ -2,27 +2,26 @@
 
 import matplotlib.pyplot as plt
 import pandas as pd
+import seaborn as sns
 
 from analysis.looks import LOOKS
-from analysis.style import INK, WIDTH, key, ordered, script
+from analysis.style import INK, WIDTH, key, script, styled
 
 
 def draw(table: pd.DataFrame) -> plt.Figure:
     figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 2.8))
-    # Steps are of one length where depth and width are: a layer is gone through once in each.
-    table = table.assign(step=1000 * table["seconds"] * table["depth"] / table["layers"])
-    table = table.assign(fitted=1000 * table["fitted_seconds"] * table["depth"] / table["layers"])
+    # A layer is gone through once in each step.
+    step = 1000 * table["depth"] / table["layers"]
+    table = table.assign(step=step * table["seconds"], fitted=step * table["fitted_seconds"])
     hosts = {name for name in table["variant"] if LOOKS[name].host == name}
-    others = table[~table["variant"].isin(hosts)]
+    compared = table["variant"].isin(hosts)
     for axes, column in zip(panels, ("step", "peak_memory_mb"), strict=True):
+        others = table[~compared]
         axes.scatter(others["depth"], others[column], s=9, color=INK, alpha=0.45, linewidths=0)
-        for name in ordered(hosts):
-            mine = table[table["variant"] == name].sort_values("depth")
-            look = LOOKS[name]
-            axes.plot(
-                mine["depth"], mine[column], color=look.colour, marker=look.marker,
-                linestyle=(0, look.dashes) if look.dashes else "-",
-            )  # fmt: skip
+        sns.lineplot(
+            table[compared], x="depth", y=column, hue="variant", style="variant", **styled(hosts),
+            ax=axes, legend=False,
+        )  # fmt: skip
         axes.set(xlabel="Depth (weight layers)", xticks=sorted(set(table["depth"])), ylim=(0, None))
     for width, rows in table.groupby("width"):
         line = rows.groupby("depth")["fitted"].first()
