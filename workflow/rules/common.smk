@@ -41,6 +41,7 @@ from workflow.study import (
     run_spec,
     work,
 )
+from workflow.warm import start_warm
 
 DEFAULT = "workflow/config/default.yaml"
 CIFAR10 = "workflow/config/cifar10.yaml"
@@ -57,6 +58,7 @@ onstart:
     # a second for each time that it was woken before. After some hundred jobs that takes half a
     # core. On one machine the cores are limit enough.
     if workflow.local_exec:
+        start_warm()
         workflow.scheduler.job_rate_limiter = None
         # Of the jobs that take a GPU, as many run at a time as there are, unless --resources gpu=N
         # asks for more on each.

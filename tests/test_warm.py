@@ -1,0 +1,110 @@
+"""A job that is forked from a process with PyTorch is like one that a shell started."""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from conftest import QUICK, command, copy_project
+from test_kill import start
+from test_resume import OUTPUTS, small_run
+
+from models.resume import TOLD_TO_END
+from models.variant import to_json
+from workflow.warm import COMMAND, Helper
+
+
+@pytest.fixture
+def helper() -> Iterator[Helper]:
+    helper = Helper()
+    yield helper
+    helper.end()
+
+
+def message(arguments: list, log: Path, module: str = "models.train") -> bytes:
+    return json.dumps(
+        [module, [str(word) for word in arguments], str(log), dict(os.environ)]
+    ).encode()
+
+
+def test_a_fork_leaves_the_bytes_that_a_new_process_leaves(helper: Helper, tmp_path: Path) -> None:
+    """Twice, for the second must not know of the first; and noise is drawn in the network."""
+    run, options = small_run(tmp_path)
+    arguments = ["--spec", to_json(run), *options]
+    plain = command("models.train", *arguments, "--out", tmp_path / "plain")
+    assert plain.returncode == 0, plain.stderr
+    for name in ("first", "second"):
+        log = tmp_path / f"{name}.log"
+        log.write_text("of an earlier attempt\n" * 1000)
+        child = helper.fork(message([*arguments, "--out", tmp_path / name], log))
+        assert child.wait() == 0, log.read_text()
+        for file in OUTPUTS:
+            assert (tmp_path / name / file).read_bytes() == (tmp_path / "plain" / file).read_bytes()
+        assert "earlier" not in log.read_text()
+        assert "400/400" in log.read_text()
+
+
+def test_its_end_is_told(helper: Helper, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    wrong = helper.fork(message(["--spec", "{}", "--out", tmp_path], log))
+    assert wrong.wait() == 1
+    assert log.read_text() == "error: --spec: train is missing\n"
+    assert helper.fork(message(["--spec"], log)).wait() == 2
+    assert "usage: train.py" in log.read_text()
+
+    run, options = small_run(tmp_path)
+    for number, status in ((signal.SIGKILL, -9), (signal.SIGTERM, TOLD_TO_END)):
+        folder = tmp_path / number.name
+        job = ["--spec", to_json(run), "--out", folder, *options, "--save-every", 0]
+        child = helper.fork(message(job, log))
+        assert psutil.Process(child.pid).is_running()
+        while not (folder / "resume.pt").exists():
+            time.sleep(0.01)
+        os.kill(child.pid, number)
+        assert child.wait() == status
+
+
+def test_without_a_helper_there_is_no_child(helper: Helper, tmp_path: Path) -> None:
+    """Snakemake then gives the command to a shell."""
+    asked = message(["--spec", "{}", "--out", tmp_path], tmp_path / "log")
+    assert helper.fork(asked).wait() == 1
+    helper.process.kill()
+    helper.process.wait()
+    assert helper.fork(asked) is None
+
+
+def test_only_commands_that_it_understands_are_forked() -> None:
+    ours = "set -euo pipefail;  python -m models.train \\\n --spec '{\"a\": 1}' 2>results/a.log"
+    assert COMMAND.fullmatch(ours).groups() == (
+        "models.train", "\\\n --spec '{\"a\": 1}'", "results/a.log",
+    )  # fmt: skip
+    activated = ours.replace("python", "source activate x; python")
+    for other in (activated, ours.replace("models.train", "report.render"), f"{ours}; ls"):
+        assert not COMMAND.fullmatch(other)
+
+
+def test_ctrl_c_ends_everything_and_nothing_is_lost(tmp_path: Path) -> None:
+    """As from a terminal: to Snakemake, the helper and the trainings at once."""
+    folder = copy_project(tmp_path)
+    config = folder / "workflow/config/quick.yaml"
+    config.write_text(config.read_text().replace("batch_size: 100", "batch_size: 100, epochs: 300"))
+    cell = "results/quick/tuning/plain/depth14"
+    first = start(folder, f"{cell}/chosen.json", *QUICK)
+    log = folder / "results/quick/logs/tune/plain/depth14.log"
+    while not log.exists() or "it/s" not in log.read_text():
+        assert first.poll() is None, first.stderr.read()
+        time.sleep(0.05)
+    group = psutil.Process(first.pid).children(recursive=True)
+    assert [each for each in group if "workflow.warm" in each.cmdline()]
+    os.killpg(first.pid, signal.SIGINT)
+    said = first.communicate(timeout=60)[1]
+    assert first.returncode == 1
+    assert "Traceback" not in said
+    assert not psutil.wait_procs(group, timeout=20)[1]
+    assert "told to end: saved after step" in log.read_text()
+    saved = [path.name for path in (folder / cell).rglob("*") if path.is_file()]
+    assert saved == ["resume.pt"]
