@@ -30,7 +30,10 @@ def precise_batch_norm(network: nn.Module, inputs: Tensor, batch_size: int) -> N
     these are the statistics that train mode uses; the variance is the unbiased one, as PyTorch
     keeps it. Nothing else of train mode is on, such as noise. Leaves the network in eval mode.
     """
+    network.eval()
     layers = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    if not layers:
+        return
     seen = {layer: [] for layer in layers}  # of each batch: positions, mean, mean square
 
     def observe(layer: nn.BatchNorm2d, arguments: tuple[Tensor], _: Tensor) -> None:
@@ -38,7 +41,6 @@ def precise_batch_norm(network: nn.Module, inputs: Tensor, batch_size: int) -> N
         mean, variance = layer.running_mean.double(), layer.running_var.double() * (n - 1) / n
         seen[layer].append((n, mean, variance + mean.square()))
 
-    network.eval()
     usual = {layer: layer.momentum for layer in layers}
     for layer in layers:
         layer.train()

@@ -35,7 +35,7 @@ from models.augment import crop_and_flip
 from models.data import FOLDER, Dataset, load
 from models.evaluate import evaluate, precise_batch_norm
 from models.files import replacing, sweep
-from models.gpu import claim
+from models.gpu import Graphed, claim
 from models.initialise import grow, initialise, start_at_identity
 from models.network import Network
 from models.resume import RESUME, Resume, fingerprint, leave_when_told
@@ -103,7 +103,10 @@ def train(
     """
     spec = run.train
     device = data.train_inputs.device
-    groups = [(factor, weights, [None] * len(weights)) for factor, weights in rates(network, run)]
+    groups = [
+        (factor, group, [torch.zeros_like(weight) for weight in group])
+        for factor, group in rates(network, run)
+    ]
     weights = list(network.parameters())
     transform, augment = GRADIENTS[spec.gradient], AUGMENTATIONS[spec.augmentation]
     half = device.type == "cuda" and spec.precision == "bfloat16"
@@ -137,22 +140,14 @@ def train(
             "step": done,
         }
 
-    network.train()
-    order = islice(batches(run, len(data.train_targets), device), first, None)
-    for done, batch in enumerate(
-        tqdm(order, f"{run.variant} {run.depth}", total, initial=first), first + 1
-    ):
-        if history and not math.isfinite(history[-1].train_loss):
-            break
-        x, y = data.train_inputs[batch], data.train_targets[batch]
+    def update(x: Tensor, y: Tensor, lr: float | Tensor) -> None:
         with torch.autocast(device.type, torch.bfloat16, enabled=half):
-            logits = network(augment(x, draws))
+            logits = network(x)
             loss = F.cross_entropy(logits, y)
         for weight in weights:
             weight.grad = None
         loss.backward()
         transform(weights, spec)
-        lr = spec.lr * lr_factor(done - 1, total, spec)
         for factor, group, momenta in groups:
             # The function under torch.optim.SGD, whose class imports the compiler, a second long.
             sgd(
@@ -161,8 +156,21 @@ def train(
                 dampening=0.0, nesterov=False, maximize=False,
             )  # fmt: skip
         # Kept as tensors: reading a number here would stop a GPU at every step.
-        loss_sum += loss.detach()
-        wrong += (logits.detach().argmax(1) != y).sum()
+        loss_sum.add_(loss.detach())
+        wrong.add_((logits.detach().argmax(1) != y).sum())
+
+    if device.type == "cuda":
+        update = Graphed(update)
+    network.train()
+    order = islice(batches(run, len(data.train_targets), device), first, None)
+    for done, batch in enumerate(
+        tqdm(order, f"{run.variant} {run.depth}", total, initial=first), first + 1
+    ):
+        if history and not math.isfinite(history[-1].train_loss):
+            break
+        x, y = data.train_inputs[batch], data.train_targets[batch]
+        lr = spec.lr * lr_factor(done - 1, total, spec)
+        update(augment(x, draws), y, lr)
         since += 1
         if since == spec.record_every or done == total:
             test = evaluate(
@@ -394,7 +402,9 @@ def deterministic(threads: int, device: str) -> str:
     torch.set_flush_denormal(True)  # a dying network is no reason for a slow one
     if device == "cpu" or (device == "auto" and not torch.cuda.is_available()):
         return "cpu"
-    return claim()
+    device = claim()
+    torch.cuda.set_device(device)
+    return device
 
 
 def specification(arguments: argparse.Namespace) -> dict:

@@ -33,10 +33,10 @@ DATASETS = {  # those of models/sources.py: images to train on; channels, height
     "cifar10": (50_000, (3, 32, 32)),
 }
 
-# How fast one core with AVX-512, or an H100, trains: seconds to begin a layer (it is what small
-# networks take on a GPU, whatever their size), multiply-adds a second in it.
+# How fast one core with AVX-512, or an H200, trains: seconds to begin a layer, multiply-adds a
+# second in it. On a GPU a step is one CUDA graph, and numbers are of single precision.
 # A study whose device is `auto` gets no GPU from a cluster, for it has not asked for one.
-SPEED = {"cpu": (0.5e-3, 40e9), "auto": (0.5e-3, 40e9), "cuda": (0.45e-3, 2e12)}
+SPEED = {"cpu": (0.5e-3, 40e9), "auto": (0.5e-3, 40e9), "cuda": (0.05e-3, 3e12)}
 BEGIN = 3  # seconds until Python and PyTorch are there
 
 COMPARED = ("plain", "plain_bn", "residual", "residual_bn")  # in claims, figures and text

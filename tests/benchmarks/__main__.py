@@ -19,10 +19,10 @@ from pathlib import Path
 from analysis.provenance import processor
 from models.files import replacing
 from models.train import deterministic
-from tests.benchmarks import measures, study, training
+from tests.benchmarks import gpu, measures, study, training
 from tests.benchmarks.timing import Row
 
-PARTS = {"training": training, "measures": measures, "study": study}
+PARTS = {"training": training, "gpu": gpu, "measures": measures, "study": study}
 PACKAGES = ("torch", "pytorch-lightning", "pyhessian", "loss-landscapes", "snakemake")
 COLUMNS = "{:58} {:32} {:22} {:10} {:4} {}".format
 

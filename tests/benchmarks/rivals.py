@@ -8,6 +8,7 @@ the hands of Lightning's Trainer. Both start from our weights and see our batche
 import logging
 import time
 import warnings
+from collections.abc import Callable
 
 import pytorch_lightning as lightning
 import torch
@@ -80,7 +81,8 @@ class ResNet(nn.Module):
 
 def rival(network: Network, run: Run, inputs: Tensor, classes: int) -> ResNet:
     """The usual network with the weights of ours."""
-    usual = ResNet(run.factors, run.depth, run.width, inputs.shape[1:], classes).to(inputs.dtype)
+    usual = ResNet(run.factors, run.depth, run.width, inputs.shape[1:], classes)
+    usual.to(next(network.parameters()))
     with torch.no_grad():
         for theirs, ours in zip(usual.parameters(), network.parameters(), strict=True):
             theirs.copy_(ours.reshape(theirs.shape))
@@ -89,10 +91,10 @@ def rival(network: Network, run: Run, inputs: Tensor, classes: int) -> ResNet:
 
 def usual_data(run: Run, data: Dataset) -> tuple[DataLoader, Tensor]:
     """A loader of our batches in our order, and the inputs: signals without their height of one."""
-    inputs = data.train_inputs.contiguous()
+    inputs = data.train_inputs.cpu().contiguous()
     if inputs.shape[2] == 1:
         inputs = inputs.squeeze(2)
-    pairs = TensorDataset(inputs, data.train_targets)
+    pairs = TensorDataset(inputs, data.train_targets.cpu())
     order = RandomSampler(pairs, generator=torch.Generator().manual_seed(run.seed))
     return DataLoader(pairs, run.train.batch_size, sampler=order, drop_last=True), inputs
 
@@ -108,8 +110,11 @@ def optimisers(
     return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
 
 
-def loop(network: Network, run: Run, data: Dataset) -> tuple[list[float], list[float]]:
+def loop(
+    network: Network, run: Run, data: Dataset, clock: Callable[[], float] = time.process_time
+) -> tuple[list[float], list[float]]:
     """Losses and times at the end of each step of the usual loop."""
+    device = data.train_inputs.device
     loader, inputs = usual_data(run, data)
     model = rival(network, run, inputs, data.classes)
     optimizer, scheduler = optimisers(model, run, data)
@@ -117,6 +122,7 @@ def loop(network: Network, run: Run, data: Dataset) -> tuple[list[float], list[f
     losses, times, correct = [], [], 0
     model.train()
     for x, y in loader:
+        x, y = x.to(device), y.to(device)
         optimizer.zero_grad()
         logits = model(x)
         loss = criterion(logits, y)
@@ -127,7 +133,7 @@ def loop(network: Network, run: Run, data: Dataset) -> tuple[list[float], list[f
         scheduler.step()
         losses.append(loss.item())
         correct += (logits.argmax(1) == y).sum().item()
-        times.append(time.process_time())
+        times.append(clock())
     return losses, times
 
 

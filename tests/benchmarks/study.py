@@ -60,10 +60,8 @@ def overhead() -> Row:
     begin, end = max(start for start in starts if start < min(ends)), report.stat().st_mtime
     if any(begin < start < end for start in starts):
         return Row(*OVERHEAD, None, note="not measured: it was not made in one go")
-    help_ = [sys.executable, "-m", "analysis.measure", "--help"]
-    start = time.perf_counter()
-    subprocess.run(help_, cwd=ROOT, capture_output=True, check=True)
-    startup = time.perf_counter() - start
+    # Jobs begin in a process that has PyTorch.
+    startup = started("-m", "analysis.measure", "--help") - started("-c", "import torch")
     record = json.loads((results / "provenance.json").read_text())
     training = sum(run["train_seconds"] for run in record["runs"].values())
     measure = record["rules"]["measure"]
@@ -71,6 +69,13 @@ def overhead() -> Row:
     spent = (end - begin) * record["host"]["cores"]
     note = f"{spent:.0f} core-seconds, {training:.0f} s training, {measuring:.0f} s measuring"
     return Row(*OVERHEAD, spent / (training + measuring), note=note)
+
+
+def started(*arguments: str) -> float:
+    """Seconds that Python takes."""
+    start = time.perf_counter()
+    subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, check=True)
+    return time.perf_counter() - start
 
 
 def timed(row: tuple[str, str, str], study: str, taken: list[float]) -> Row:

@@ -42,7 +42,7 @@ CHAOS = ("plain_bn", 56)
 
 
 def a_run(study: str, variant: str, depth: int, lr: float) -> Run:
-    """A run of a study, cut to STEPS, and without augmentation, which rivals lack."""
+    """A run of a study, cut to an epoch, and without augmentation, which rivals lack."""
     config = {}
     for name in ("default", study):
         settings = yaml.safe_load((ROOT / f"workflow/config/{name}.yaml").read_text())
@@ -55,9 +55,10 @@ def a_run(study: str, variant: str, depth: int, lr: float) -> Run:
     return from_dict(spec)
 
 
-def data_of(run: Run) -> Dataset:
-    """As much as STEPS need, and hardly a test. Images are noise: time does not depend on them."""
-    count = STEPS * run.train.batch_size
+def data_of(run: Run, steps: int = STEPS) -> Dataset:
+    """As much as the steps need, and hardly a test. Images are noise: time does not depend on
+    them."""
+    count = steps * run.train.batch_size
     if run.dataset == "mnist1d":
         data = load("mnist1d")
         images, targets = data.train_inputs[:count], data.train_targets[:count]
@@ -76,11 +77,11 @@ def ours(network: Network, run: Run, data: Dataset) -> tuple[list[float], list[f
     return [row.train_loss for row in history], times
 
 
-def losses(loop: Loop, run: Run) -> list[float]:
+def losses(loop: Loop, run: Run, device: str = "cpu") -> list[float]:
     """Those of each step, on batches of 16 and in double precision, for in single precision
     rounding alone parts the losses of deep networks."""
     run = replace(run, train=replace(run.train, batch_size=16, record_every=1))
-    data = data_of(run)
+    data = data_of(run).to(device)
     double = replace(
         data, train_inputs=data.train_inputs.double(), test_inputs=data.test_inputs.double()
     )
@@ -96,10 +97,16 @@ def step_seconds(loop: Loop, run: Run, data: Dataset) -> float:
     return statistics.median(steps[SETTLED:])
 
 
+def agree(theirs: Loop, run: Run, device: str = "cpu") -> None:
+    """Hold that both train alike."""
+    both = zip(losses(ours, run, device), losses(theirs, run, device), strict=True)
+    for step, (a, b) in enumerate(both):
+        assert abs(a - b) <= 1e-4 * abs(a), f"{run}: loss {a} at step {step}, not {b}"
+
+
 def compare(run: Run, shape: str, against: str, theirs: Loop, goal: str, rounds: int) -> Row:
     what = f"training step, {shape}, {run.variant}, depth {run.depth}"
-    for step, (a, b) in enumerate(zip(losses(ours, run), losses(theirs, run), strict=True)):
-        assert abs(a - b) <= 1e-4 * abs(a), f"{what}: loss {a} at step {step}, {against}'s is {b}"
+    agree(theirs, run)
     data = data_of(run)
     return ratio(
         what, against, goal,
