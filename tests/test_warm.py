@@ -2,14 +2,16 @@
 
 import json
 import os
+import re
 import signal
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
-from conftest import QUICK, command, copy_project
+from conftest import QUICK, command, copy_project, snakemake
 from test_kill import start
 from test_resume import OUTPUTS, small_run
 
@@ -77,13 +79,15 @@ def test_without_a_helper_there_is_no_child(helper: Helper, tmp_path: Path) -> N
     assert helper.fork(asked) is None
 
 
-def test_only_commands_that_it_understands_are_forked() -> None:
-    ours = "set -euo pipefail;  python -m models.train \\\n --spec '{\"a\": 1}' 2>results/a.log"
-    assert COMMAND.fullmatch(ours).groups() == (
-        "models.train", "\\\n --spec '{\"a\": 1}'", "results/a.log",
-    )  # fmt: skip
-    activated = ours.replace("python", "source activate x; python")
-    for other in (activated, ours.replace("models.train", "report.render"), f"{ours}; ls"):
+def test_the_commands_of_many_jobs_are_forked_and_no_others(tmp_path: Path) -> None:
+    told = snakemake(copy_project(tmp_path), *QUICK, "--dry-run", "--printshellcmds").stdout
+    commands = re.findall(r"^Shell command: (.*?)\n\s*\n", told, re.MULTILINE | re.DOTALL)
+    given = [f"set -euo pipefail;  {command}".strip() for command in commands]  # as Snakemake does
+    taken = [match[1] for command in given if (match := COMMAND.fullmatch(command))]
+    assert Counter(taken) == {"models.tune": 16, "models.train": 33, "analysis.measure": 8}
+    assert len(given) > 80
+    ours = next(command for command in given if "models.train" in command)
+    for other in (ours.replace("python", "source activate x; python"), f"{ours}; ls", f"{ours} ls"):
         assert not COMMAND.fullmatch(other)
 
 

@@ -26,9 +26,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 MODULES = ("models.tune", "models.train", "analysis.measure")  # those that many jobs run
+WORD = r"\s+(?:[\w./+-]+|'[^']*')"  # in which a shell would replace nothing
 COMMAND = re.compile(
-    rf"set -euo pipefail;\s*python -m ({'|'.join(map(re.escape, MODULES))})\s(.*?)\s2>\s*(\S+)",
-    re.DOTALL,
+    rf"set -euo pipefail;\s*python -m ({'|'.join(map(re.escape, MODULES))})((?:{WORD})*)\s+2>([\w./+-]+)"
 )
 LARGEST = 2**16  # bytes of a message; what is larger goes to a shell
 
@@ -91,8 +91,7 @@ def start_warm() -> None:
         child = None
         if match := COMMAND.fullmatch(command):
             module, arguments, log = match.groups()
-            words = shlex.split(arguments.replace("\\\n", ""))
-            message = json.dumps([module, words, shlex.split(log)[0], env]).encode()
+            message = json.dumps([module, shlex.split(arguments), log, env]).encode()
             child = helper.fork(message) if len(message) <= LARGEST else None
         return child or subprocess.Popen(command, env=env, **options)
 
