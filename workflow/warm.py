@@ -26,9 +26,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 MODULES = ("models.tune", "models.train", "analysis.measure")  # those that many jobs run
+NAMES = "|".join(map(re.escape, MODULES))
 WORD = r"\s+(?:[\w./+-]+|'[^']*')"  # in which a shell would replace nothing
 COMMAND = re.compile(
-    rf"set -euo pipefail;\s*python -m ({'|'.join(map(re.escape, MODULES))})((?:{WORD})*)\s+2>([\w./+-]+)"
+    rf"set -euo pipefail;\s*python -m ({NAMES})((?:{WORD})*)\s+2>([\w./+-]+)",
 )
 LARGEST = 2**16  # bytes of a message; what is larger goes to a shell
 

@@ -34,7 +34,8 @@ def measure(subject: Subject, layers: int) -> Iterator[dict]:
     chosen = spaced(1, len(modules) - 1, layers)  # from 0; layer 0 has none before it
     parameters = list(network.parameters())
     index = {id(parameter): i for i, parameter in enumerate(parameters)}
-    before = [gradient(network, x, y)[index[id(modules[i].weight)]] for i in chosen]
+    whole = gradient(network, x, y)
+    before = [whole[index[id(modules[i].weight)]] for i in chosen]
     owners = owner(network)
     updated = [subject.after[name].to(x.device) for name, _ in network.named_parameters()]
     moved = 0

@@ -17,27 +17,33 @@ import math
 from collections.abc import Iterator
 
 import torch
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from analysis.measures.identity_distance import unchanged
 from analysis.run import Subject, blocks
-from models.evaluate import evaluate
 from models.network import Block, Zero
 
 LARGEST = 1e30
 
 
 def measure(subject: Subject, several: list[int], draws: int) -> Iterator[dict]:
-    network, generator = subject.network, subject.generator()
+    network, generator = subject.network.eval(), subject.generator()
     whole = blocks(network)
-    names = list(whole)
+    names, layers = list(whole), dict(network.layers)
+    features: dict[str, Tensor] = {}
+    with torch.no_grad():
+        network(subject.inputs, features)
 
+    @torch.no_grad()
     def judged(kind: str, k: int, block: int | None, draw: int | None, changed: dict) -> dict:
-        for name in names:
-            network.layers[name] = changed.get(name, whole[name])
-        loss, error = evaluate(network, subject.inputs, subject.targets, len(subject.inputs))
-        for name in names:
-            network.layers[name] = whole[name]
+        # What comes before the first change is as it was.
+        before, x = True, subject.inputs
+        for name, layer in layers.items():
+            before = before and name not in changed
+            x = features[name] if before else changed.get(name, layer)(x)
+        loss = F.cross_entropy(x, subject.targets).item()
+        error = (x.argmax(1) != subject.targets).float().mean().item()
         loss = min(loss, LARGEST) if math.isfinite(loss) else LARGEST
         return {"kind": kind, "k": k, "block": block, "draw": draw, "loss": loss, "error": error}
 
