@@ -17,7 +17,7 @@ PARTS = ("Snakefile", "environment.yml", "models", "analysis", "report", "workfl
 QUICK = ("--cores", "2", "--configfile", "workflow/config/quick.yaml")
 
 
-LONGEST = ("test_slurm", "test_resume", "test_own_images", "test_kill", "test_paper")
+LONGEST = ("test_slurm", "test_resume", "test_own_images", "test_kill", "test_warm", "test_paper")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
