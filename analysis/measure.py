@@ -15,7 +15,9 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from analysis.run import Finished, Subject, read, restored
+import torch
+
+from analysis.run import OFFSET, Finished, Subject, read, restored
 from models.data import FOLDER, load
 from models.files import replacing
 from models.train import deterministic
@@ -40,6 +42,7 @@ def take(name: str, subject: Subject, settings: dict) -> tuple[list[dict], dict[
     if "examples" in settings:
         subject = subject.sample(settings.pop("examples"))
     with restored(subject.network):
+        torch.manual_seed(OFFSET + subject.run.seed)  # of noise that is part of the network
         rows = list(module.measure(subject, **settings))
     return rows, module.scalars(rows) if rows else {}
 

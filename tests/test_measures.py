@@ -183,6 +183,19 @@ def test_a_measurement_leaves_everything_as_it_was(name: str, variant: Variant) 
     assert torch.equal(random, torch.get_rng_state())
 
 
+@pytest.mark.parametrize("name", ["gradient_flow", "hessian"])
+def test_noise_in_the_network_is_that_of_its_seed(name: str) -> None:
+    """PyTorch begins each process with other random numbers."""
+    subject = make_subject(Variant(norm="noisy_batch"))
+    found = []
+    for process in (1, 2):
+        torch.manual_seed(process)
+        found.append(take(name, subject, SETTINGS[name]))
+    assert found[0] == found[1]
+    other = replace(subject, run=replace(subject.run, seed=7))
+    assert take(name, other, SETTINGS[name]) != found[0]
+
+
 def test_tables_say_which_network_a_row_is_about(trained: list[Finished]) -> None:
     settings = {
         "ntk": {"at": ["init", "end"], "examples": 4},
