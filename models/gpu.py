@@ -38,10 +38,11 @@ def claim() -> str:
 
 class Graphed:
     """A function that is launched on the current GPU as one CUDA graph. Kernel by kernel that takes
-    small networks longer than to compute. The numbers are the same.
+    small networks longer than to compute.
 
-    The function gets tensors and numbers, of the same shapes each time, and the numbers as tensors.
-    It returns nothing, changes tensors in place that stay where they are, and waits for no number.
+    The function gets tensors and numbers, of the same shapes each time, and the numbers as tensors
+    of single precision. It returns nothing, changes tensors in place that stay where they are, and
+    waits for no number.
     """
 
     WARM = 3  # calls before the graph is made, in which libraries set themselves up
@@ -49,6 +50,7 @@ class Graphed:
     def __init__(self, function: Callable[..., None]):
         self.function = function
         self.calls = 0
+        self.stream = torch.cuda.Stream()  # beside the usual one, where a graph has to be made
 
     def __call__(self, *arguments: Tensor | float) -> None:
         given = [
@@ -57,17 +59,16 @@ class Graphed:
         ]
         self.calls += 1
         if self.calls <= self.WARM:
-            # Beside the usual stream, as while the graph is made.
-            usual, stream = torch.cuda.current_stream(), torch.cuda.Stream()
-            stream.wait_stream(usual)
-            with torch.cuda.stream(stream):
+            usual = torch.cuda.current_stream()
+            self.stream.wait_stream(usual)
+            with torch.cuda.stream(self.stream):
                 self.function(*given)
-            usual.wait_stream(stream)
+            usual.wait_stream(self.stream)
             return
         if self.calls == self.WARM + 1:
             self.held = [value.clone() for value in given]
             self.graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self.graph):
+            with torch.cuda.graph(self.graph, stream=self.stream):
                 self.function(*self.held)
         for held, value in zip(self.held, given, strict=True):
             held.copy_(value)

@@ -26,7 +26,7 @@ RUNS = [
 ]  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def repeatable() -> None:
     deterministic(1, "cuda")
 

@@ -70,6 +70,17 @@ def test_its_end_is_told(helper: Helper, tmp_path: Path) -> None:
         assert child.wait() == status
 
 
+def test_ctrl_c_while_pytorch_is_imported_ends_what_was_asked_for(
+    helper: Helper, tmp_path: Path
+) -> None:
+    helper.start()
+    os.kill(helper.process.pid, signal.SIGINT)
+    run, options = small_run(tmp_path)
+    asked = message(["--spec", to_json(run), "--out", tmp_path, *options], tmp_path / "log")
+    assert helper.fork(asked).wait() == 128 + signal.SIGINT
+    assert not (tmp_path / "log").exists()
+
+
 def test_without_a_helper_there_is_no_child(helper: Helper, tmp_path: Path) -> None:
     """Snakemake then gives the command to a shell."""
     asked = message(["--spec", "{}", "--out", tmp_path], tmp_path / "log")

@@ -27,9 +27,9 @@ from types import SimpleNamespace
 
 MODULES = ("models.tune", "models.train", "analysis.measure")  # those that many jobs run
 NAMES = "|".join(map(re.escape, MODULES))
-WORD = r"\s+(?:[\w./+-]+|'[^']*')"  # in which a shell would replace nothing
+WORD = r"[ \t]+(?:[\w./+-]+|'[^']*')"  # in which a shell would replace nothing
 COMMAND = re.compile(
-    rf"set -euo pipefail;\s*python -m ({NAMES})((?:{WORD})*)\s+2>([\w./+-]+)",
+    rf"set -euo pipefail;\s*python -m ({NAMES})((?:{WORD})*)[ \t]+2>([\w./+-]+)",
 )
 LARGEST = 2**16  # bytes of a message; what is larger goes to a shell
 
@@ -48,7 +48,10 @@ class Helper:
             # fork; who wants more than one says so to PyTorch.
             environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
             command = [sys.executable, "-m", "workflow.warm", str(theirs.fileno())]
+            # Ctrl-C waits until the helper knows what to do about it.
+            mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
             self.process = subprocess.Popen(command, pass_fds=[theirs.fileno()], env=environment)
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         atexit.register(self.end)
 
     def end(self) -> None:
@@ -112,7 +115,10 @@ def wait_to_be_forked(control: socket.socket) -> list:
 
     Between the helper and each child is a keeper, which waits for the child and tells its end.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the children
+    # Ctrl-C ends the children, those too that are asked for and not yet there, and not the helper.
+    told: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, _: told.append(number))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     importlib.import_module("torch")
     gc.freeze()  # not to be copied for the sake of the collector's marks
     signal.signal(signal.SIGCHLD, bury)
@@ -126,13 +132,17 @@ def wait_to_be_forked(control: socket.socket) -> list:
             control.close()
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             if not (child := os.fork()):
+                if told:
+                    os._exit(128 + signal.SIGINT)
                 signal.signal(signal.SIGINT, signal.default_int_handler)
                 channel.close()
                 return json.loads(message)
-            with suppress(BrokenPipeError):  # Snakemake was killed
+            with suppress(ConnectionError):  # Snakemake was killed
                 channel.send(str(child).encode())
-                status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+                end = os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+                status = end.si_status if end.si_code == os.CLD_EXITED else -end.si_status
                 channel.send(str(status).encode())
+                channel.recv(1)  # its number stays its own until Snakemake has done with it
             os._exit(0)
 
 

@@ -40,10 +40,10 @@ def measure(subject: Subject, several: list[int], draws: int) -> Iterator[dict]:
         # What comes before the first change is as it was.
         before, x = True, subject.inputs
         for name, layer in layers.items():
-            before = before and name not in changed
+            before = before and changed.get(name, layer) is layer
             x = features[name] if before else changed.get(name, layer)(x)
         loss = F.cross_entropy(x, subject.targets).item()
-        error = (x.argmax(1) != subject.targets).float().mean().item()
+        error = (x.argmax(1) != subject.targets).sum().item() / len(x)
         loss = min(loss, LARGEST) if math.isfinite(loss) else LARGEST
         return {"kind": kind, "k": k, "block": block, "draw": draw, "loss": loss, "error": error}
 
