@@ -1,6 +1,5 @@
 """A job that is forked from a process with PyTorch is like one that a shell started."""
 
-import json
 import os
 import re
 import signal
@@ -17,7 +16,7 @@ from test_resume import OUTPUTS, small_run
 
 from models.resume import TOLD_TO_END
 from models.variant import to_json
-from workflow.warm import COMMAND, Helper
+from workflow.warm import COMMAND, Child, Helper
 
 
 @pytest.fixture
@@ -27,10 +26,8 @@ def helper() -> Iterator[Helper]:
     helper.end()
 
 
-def message(arguments: list, log: Path, module: str = "models.train") -> bytes:
-    return json.dumps(
-        [module, [str(word) for word in arguments], str(log), dict(os.environ)]
-    ).encode()
+def asked(helper: Helper, arguments: list, log: Path) -> Child | None:
+    return helper.fork("models.train", list(map(str, arguments)), str(log), dict(os.environ))
 
 
 def test_a_fork_leaves_the_bytes_that_a_new_process_leaves(helper: Helper, tmp_path: Path) -> None:
@@ -42,7 +39,7 @@ def test_a_fork_leaves_the_bytes_that_a_new_process_leaves(helper: Helper, tmp_p
     for name in ("first", "second"):
         log = tmp_path / f"{name}.log"
         log.write_text("of an earlier attempt\n" * 1000)
-        child = helper.fork(message([*arguments, "--out", tmp_path / name], log))
+        child = asked(helper, [*arguments, "--out", tmp_path / name], log)
         assert child.wait() == 0, log.read_text()
         for file in OUTPUTS:
             assert (tmp_path / name / file).read_bytes() == (tmp_path / "plain" / file).read_bytes()
@@ -52,17 +49,17 @@ def test_a_fork_leaves_the_bytes_that_a_new_process_leaves(helper: Helper, tmp_p
 
 def test_its_end_is_told(helper: Helper, tmp_path: Path) -> None:
     log = tmp_path / "log"
-    wrong = helper.fork(message(["--spec", "{}", "--out", tmp_path], log))
+    wrong = asked(helper, ["--spec", "{}", "--out", tmp_path], log)
     assert wrong.wait() == 1
     assert log.read_text() == "error: --spec: train is missing\n"
-    assert helper.fork(message(["--spec"], log)).wait() == 2
+    assert asked(helper, ["--spec"], log).wait() == 2
     assert "usage: train.py" in log.read_text()
 
     run, options = small_run(tmp_path)
     for number, status in ((signal.SIGKILL, -9), (signal.SIGTERM, TOLD_TO_END)):
         folder = tmp_path / number.name
         job = ["--spec", to_json(run), "--out", folder, *options, "--save-every", 0]
-        child = helper.fork(message(job, log))
+        child = asked(helper, job, log)
         assert psutil.Process(child.pid).is_running()
         while not (folder / "resume.pt").exists():
             time.sleep(0.01)
@@ -76,18 +73,20 @@ def test_ctrl_c_while_pytorch_is_imported_ends_what_was_asked_for(
     helper.start()
     os.kill(helper.process.pid, signal.SIGINT)
     run, options = small_run(tmp_path)
-    asked = message(["--spec", to_json(run), "--out", tmp_path, *options], tmp_path / "log")
-    assert helper.fork(asked).wait() == 128 + signal.SIGINT
-    assert not (tmp_path / "log").exists()
+    log = tmp_path / "log"
+    child = asked(helper, ["--spec", to_json(run), "--out", tmp_path, *options], log)
+    assert child.wait() == 128 + signal.SIGINT
+    assert not log.exists()
 
 
 def test_without_a_helper_there_is_no_child(helper: Helper, tmp_path: Path) -> None:
     """Snakemake then gives the command to a shell."""
-    asked = message(["--spec", "{}", "--out", tmp_path], tmp_path / "log")
-    assert helper.fork(asked).wait() == 1
+    job = ["--spec", "{}", "--out", tmp_path]
+    assert asked(helper, job, tmp_path / "log").wait() == 1
+    assert asked(helper, ["x" * 2**16], tmp_path / "log") is None  # too much for a message
     helper.process.kill()
     helper.process.wait()
-    assert helper.fork(asked) is None
+    assert asked(helper, job, tmp_path / "log") is None
 
 
 def test_the_commands_of_many_jobs_are_forked_and_no_others(tmp_path: Path) -> None:

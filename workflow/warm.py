@@ -31,7 +31,7 @@ WORD = r"[ \t]+(?:[\w./+-]+|'[^']*')"  # in which a shell would replace nothing
 COMMAND = re.compile(
     rf"set -euo pipefail;\s*python -m ({NAMES})((?:{WORD})*)[ \t]+2>([\w./+-]+)",
 )
-LARGEST = 2**16  # bytes of a message; what is larger goes to a shell
+LARGEST = 2**16  # bytes of a message
 
 
 class Helper:
@@ -58,8 +58,13 @@ class Helper:
         self.channel.close()
         self.process.wait()
 
-    def fork(self, message: bytes) -> "Child | None":
-        """None if there is no helper any more."""
+    def fork(
+        self, module: str, arguments: list[str], log: str, environment: dict[str, str]
+    ) -> "Child | None":
+        """None if there is no helper any more, or that is too much for a message to it."""
+        message = json.dumps([module, arguments, log, environment]).encode()
+        if len(message) > LARGEST:
+            return None
         ours, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
         with theirs, self.lock, suppress(ConnectionError):
             if not self.process:
@@ -95,8 +100,7 @@ def start_warm() -> None:
         child = None
         if match := COMMAND.fullmatch(command):
             module, arguments, log = match.groups()
-            message = json.dumps([module, shlex.split(arguments), log, env]).encode()
-            child = helper.fork(message) if len(message) <= LARGEST else None
+            child = helper.fork(module, shlex.split(arguments), log, env)
         return child or subprocess.Popen(command, env=env, **options)
 
     shell = importlib.import_module("snakemake.shell")
