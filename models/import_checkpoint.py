@@ -29,7 +29,7 @@ NAMES = (
     (r"^bn1\.", "layers.stem.norm."),
     (r"^layer(\d)\.(\d+)\.conv(\d)\.", r"layers.stage\1_block\2.branch.conv\3."),
     (r"^layer(\d)\.(\d+)\.bn(\d)\.", r"layers.stage\1_block\2.branch.norm\3."),
-    (r"^linear\.", "layers.head.LAST."),
+    (r"^linear\.", "layers.head.linear."),
 )
 
 
@@ -69,15 +69,13 @@ def network_of(state: dict[str, Tensor]) -> Network:
         ours[renamed] = value
     try:
         width, channels = ours["layers.stem.conv.weight"].shape[:2]
-        classes = len(ours["layers.head.LAST.bias"])
+        classes = len(ours["layers.head.linear.bias"])
     except KeyError as error:
         raise ValueError(f"state dict: has no {error.args[0]!r}, by our names") from None
     except (TypeError, ValueError):  # of a tensor with fewer axes
         raise ValueError("state dict: its stem or its head is of no such shape") from None
     blocks = {name.split(".")[1] for name in ours if "_block" in name}
     network = Network(Variant(), 2 * len(blocks) + 2, width, (channels, 32, 32), classes)
-    last = len(network.layers["head"]) - 1
-    ours = {name.replace("LAST", str(last)): value for name, value in ours.items()}
     # BatchNorm counts its batches since PyTorch 0.4.1; nothing here reads the count.
     counts = {k: v for k, v in network.state_dict().items() if k.endswith("num_batches_tracked")}
     try:

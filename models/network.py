@@ -158,7 +158,7 @@ def chain(
 
     The first convolution takes the stride.
     """
-    modules: OrderedDict[str, nn.Module] = OrderedDict()
+    modules: dict[str, nn.Module] = {}
     for kind in kinds:
         match kind.rstrip("12"):
             case "conv":
@@ -173,7 +173,9 @@ def chain(
                 modules[kind] = SCALES[variant.branch_scale]()
             case _:
                 modules[kind] = SHIFTS[variant.branch_scale]()
-    return nn.Sequential(modules), channels
+    # To call an identity takes a twentieth of the time of a small convolution.
+    present = {kind: each for kind, each in modules.items() if not isinstance(each, nn.Identity)}
+    return nn.Sequential(OrderedDict(present)), channels
 
 
 class Block(nn.Module):
@@ -238,8 +240,8 @@ class Network(nn.Module):
         self.layers["head"], channels = chain(
             variant, depth, order[:first], channels, channels, wide
         )
-        self.layers["head"].append(Mean())
-        self.layers["head"].append(nn.Linear(channels, classes))
+        self.layers["head"].add_module("mean", Mean())
+        self.layers["head"].add_module("linear", nn.Linear(channels, classes))
 
     def forward(self, x: Tensor, features: dict[str, Tensor] | None = None) -> Tensor:
         """The logits; the output of each layer goes into `features`, by name, if it is given."""

@@ -377,6 +377,7 @@ def prepare(parser: argparse.ArgumentParser) -> argparse.Namespace:
     parser.add_argument("--save-every", type=float, default=60, metavar="SECONDS")
     arguments = parser.parse_args()
     leave_when_told()
+    gc.set_threshold(100_000)  # training leaves next to nothing to collect
     try:
         arguments.device = deterministic(arguments.threads, arguments.device)
     except ValueError as error:

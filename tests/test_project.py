@@ -17,7 +17,7 @@ BENCH = ROOT / "workflow/envs/bench.txt"  # beside the lock, for `make bench` al
 
 
 def locked(*files: Path) -> dict[str, str]:
-    lines = [line.split("#")[0] for file in files for line in file.read_text().splitlines()]
+    lines = [re.split("[#;]", line)[0] for file in files for line in file.read_text().splitlines()]
     pins = [line.strip().split("==") for line in lines if "==" in line]
     return {canonicalize_name(name): version for name, version in pins}
 

@@ -32,16 +32,13 @@ def measure(
 ) -> Iterator[dict]:
     """`line`, `plane` (of a side) and `path` are numbers of points; odd ones hold W itself."""
     network, generator = batch_statistics(subject.network), subject.generator()
-    start = [parameter.detach().clone() for parameter in network.parameters()]
-    both = directions(network, generator), directions(network, generator)
-    moved = [
-        each for each in zip(network.parameters(), start, *both, strict=True) if each[1].ndim > 1
-    ]
+    weights = list(network.parameters())
+    start = [weight.detach().clone() for weight in weights]
+    first, second = directions(network, generator), directions(network, generator)
 
     def at(x: float, y: float) -> tuple[float, float]:
-        with torch.no_grad():
-            for weight, w, d, e in moved:
-                weight.copy_(w + x * d + y * e)
+        along = torch._foreach_add(start, first, alpha=x)
+        move(weights, torch._foreach_add(along, second, alpha=y))
         return judged(subject)
 
     for x in grid(-1, 1, line):
@@ -56,10 +53,13 @@ def measure(
             for (name, _), w in zip(network.named_parameters(), start, strict=True)
         ]
         for x in grid(0, 1, path):
-            with torch.no_grad():
-                for parameter, w, end in zip(network.parameters(), start, ends, strict=True):
-                    parameter.copy_((1 - x) * w + x * end)
+            move(weights, torch._foreach_lerp(start, ends, x))
             yield row("path", None, x, None, judged(subject))
+
+
+@torch.no_grad()
+def move(weights: list[nn.Parameter], to: list[Tensor]) -> None:
+    torch._foreach_copy_(weights, to)
 
 
 @torch.no_grad()

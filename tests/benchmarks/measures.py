@@ -3,7 +3,7 @@
 import copy
 import math
 import statistics
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import loss_landscapes
@@ -11,13 +11,14 @@ import numpy as np
 import pyhessian
 import torch
 from loss_landscapes.metrics import Loss
-from torch import nn
+from torch import Tensor, nn
 
 from analysis.measures import hessian, landscape
 from analysis.run import Finished, Subject
 from models.data import load
 from models.train import build, final_metrics, state, train
-from tests.benchmarks.timing import Row, quiet, ratio, seconds
+from tests.benchmarks.rivals import rival
+from tests.benchmarks.timing import Row, elsewhere, quiet, ratio, seconds
 from tests.benchmarks.training import a_run
 
 SIDE = 21  # points of the slice
@@ -48,23 +49,13 @@ def spectrum(subject: Subject, rounds: int) -> Row:
     that of the trace)."""
     what = f"Hessian, largest eigenvalue and trace, {subject.run.variant}, depth 20"
     subject = subject.sample(64)
-    network = copy.deepcopy(subject.network).train()
-    network.eval = lambda: network  # ours is the Hessian of train mode; pyhessian asks for eval
-
-    def theirs() -> tuple[float, list[float]]:
-        torch.manual_seed(0)
-        network.zero_grad()
-        found = pyhessian.hessian(
-            network, nn.CrossEntropyLoss(), data=(subject.inputs, subject.targets), cuda=False
-        )
-        return found.eigenvalues()[0][0], found.trace()
 
     def ours(steps: int, probes: int) -> tuple[float, float]:
         rows = list(hessian.measure(subject, vectors=1, steps=steps, probes=probes))
         return max(row["eigenvalue"] for row in rows), rows[0]["trace"]
 
     right, _ = ours(60, 1)
-    top, samples = theirs()
+    top, samples = by_pyhessian(subject)
     error = abs(top / right - 1)
     steps = next(n for n in range(2, 60) if abs(ours(n, 1)[0] / right - 1) <= error)
     spread = math.sqrt(statistics.variance(samples) / len(samples))
@@ -74,10 +65,26 @@ def spectrum(subject: Subject, rounds: int) -> Row:
     apart = abs(other - mean)
     assert apart < 4 * math.sqrt(2) * spread, f"{what}: {other}, pyhessian's is {mean} +- {spread}"
     row = ratio(
-        what, "pyhessian", ">= 2 x",
-        lambda: seconds(lambda: ours(steps, probes)), lambda: seconds(theirs), rounds,
+        what, "pyhessian", ">= 2 x", lambda: seconds(lambda: ours(steps, probes)),
+        lambda: elsewhere(timed, by_pyhessian, subject), rounds,
     )  # fmt: skip
     return replace(row, note=f"{row.note}; {steps} + {probes} products")
+
+
+def by_pyhessian(subject: Subject) -> tuple[float, list[float]]:
+    """Largest eigenvalue, and samples of the trace."""
+    torch.manual_seed(0)
+    network = copy.deepcopy(subject.network).train()
+    network.eval = lambda: network  # ours is the Hessian of train mode; pyhessian asks for eval
+    found = pyhessian.hessian(
+        network, nn.CrossEntropyLoss(), data=(subject.inputs, subject.targets), cuda=False
+    )
+    return found.eigenvalues()[0][0], found.trace()
+
+
+def timed(work: Callable, *arguments: object) -> float:
+    """Seconds that a function of this module takes."""
+    return seconds(lambda: work(*arguments))
 
 
 def variance(subject: Subject, steps: int) -> float:
@@ -94,33 +101,45 @@ def plane(subject: Subject, rounds: int) -> Row:
     """loss-landscapes walks to and fro; its way back is a point off, as is the comparison here."""
     what = f"2-D slice of the loss, {SIDE} x {SIDE}, {subject.run.variant}, depth 20"
     subject = subject.sample(128)
-    network = landscape.batch_statistics(copy.deepcopy(subject.network))
-    generator = subject.generator()
-    first, second = (landscape.directions(network, generator) for _ in range(2))
-    loss = Loss(nn.CrossEntropyLoss(), subject.inputs, subject.targets)
+    # The usual network, which has the same loss at the same weights.
+    inputs = subject.inputs.squeeze(2).contiguous()
+    usual = rival(subject.network, subject.run, inputs, 10).train()
+    both = [
+        [d.reshape(weight.shape) for d, weight in zip(drawn, usual.parameters(), strict=True)]
+        for drawn in drawn_directions(subject)
+    ]
 
     def at(x: float, y: float) -> nn.Module:
-        moved = copy.deepcopy(network)
+        moved = copy.deepcopy(usual)
         with torch.no_grad():
-            for weight, d, e in zip(moved.parameters(), first, second, strict=True):
+            for weight, d, e in zip(moved.parameters(), *both, strict=True):
                 weight += x * d + y * e
         return moved
 
     step = 2 / (SIDE - 1)
     corners = [at(-1, -1), at(1 + step, -1), at(-1, 1 + step)]
 
-    def theirs() -> np.ndarray:
-        start = copy.deepcopy(corners[0])
-        return loss_landscapes.planar_interpolation(start, *corners[1:], loss, steps=SIDE)
-
     def ours() -> np.ndarray:
         fresh = replace(subject, network=copy.deepcopy(subject.network))
         rows = landscape.measure(fresh, line=0, plane=SIDE, plane_at=["end"], path=0)
         return np.reshape([row["loss"] for row in rows], (SIDE, SIDE))
 
-    mine, other = ours(), theirs()
+    mine, other = ours(), by_loss_landscapes(corners, inputs, subject.targets)
     np.testing.assert_allclose(other[1::2], mine[1::2], rtol=1e-3, err_msg=what)
     np.testing.assert_allclose(other[::2, :-1], mine[::2, 1:], rtol=1e-3, err_msg=what)
     return ratio(
-        what, "loss-landscapes", ">= 2 x", lambda: seconds(ours), lambda: seconds(theirs), rounds
-    )
+        what, "loss-landscapes", ">= 2 x", lambda: seconds(ours),
+        lambda: elsewhere(timed, by_loss_landscapes, corners, inputs, subject.targets), rounds,
+    )  # fmt: skip
+
+
+def drawn_directions(subject: Subject) -> list[list[Tensor]]:
+    """Those that the measure draws."""
+    network, generator = copy.deepcopy(subject.network), subject.generator()
+    return [landscape.directions(network, generator) for _ in range(2)]
+
+
+def by_loss_landscapes(corners: list[nn.Module], inputs: Tensor, targets: Tensor) -> np.ndarray:
+    loss = Loss(nn.CrossEntropyLoss(), inputs, targets)
+    start, *others = copy.deepcopy(corners)
+    return loss_landscapes.planar_interpolation(start, *others, loss, steps=SIDE)

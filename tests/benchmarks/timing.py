@@ -1,12 +1,21 @@
-"""What a benchmark comes to, and how contenders are timed: by turns, in one process."""
+"""What a benchmark comes to, and how contenders are timed: by turns, each in a process of its own.
+
+This project's process has what its jobs have; the other is Python as it comes, on one thread.
+"""
 
 import contextlib
 import io
 import operator
 import statistics
 import time
+import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import cache
+from multiprocessing import get_context
+
+import torch
 
 SIGNS = {">=": operator.ge, "<=": operator.le}
 
@@ -50,6 +59,21 @@ def seconds(work: Callable[[], object]) -> float:
     start = time.process_time()
     work()
     return time.process_time() - start
+
+
+def elsewhere(work: Callable, *arguments: object) -> object:
+    """What a function of a module comes to in the usual process."""
+    return usual_process().submit(work, *arguments).result()
+
+
+@cache
+def usual_process() -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(1, get_context("spawn"), usual)
+
+
+def usual() -> None:
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")  # about the others' code
 
 
 @contextlib.contextmanager

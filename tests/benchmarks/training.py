@@ -17,7 +17,7 @@ from models.network import Network
 from models.train import build, train
 from models.variant import Run, from_dict
 from tests.benchmarks.rivals import loop, trainer
-from tests.benchmarks.timing import Row, quiet, ratio, seconds
+from tests.benchmarks.timing import Row, elsewhere, quiet, ratio, seconds
 from workflow.study import ROOT, read_variants, run_spec
 
 STEPS = 20  # of a run
@@ -109,8 +109,8 @@ def compare(run: Run, shape: str, against: str, theirs: Loop, goal: str, rounds:
     agree(theirs, run)
     data = data_of(run)
     return ratio(
-        what, against, goal,
-        lambda: step_seconds(ours, run, data), lambda: step_seconds(theirs, run, data), rounds,
+        what, against, goal, lambda: step_seconds(ours, run, data),
+        lambda: elsewhere(step_seconds, theirs, run, data), rounds,
     )  # fmt: skip
 
 

@@ -19,6 +19,7 @@ gc.set_threshold(100_000, 50, 50)
 sys.path.insert(0, str(workflow.basedir))
 
 from models.strict_yaml import read_yaml
+from workflow.malloc import preload
 from workflow.progress import explain_kill, show_progress
 from workflow.slurm import outlast_outages
 from workflow.study import (
@@ -46,6 +47,7 @@ from workflow.warm import start_warm
 DEFAULT = "workflow/config/default.yaml"
 CIFAR10 = "workflow/config/cifar10.yaml"
 
+preload()
 if workflow.is_main_process:
     quiet = Quietness.ALL in (workflow.output_settings.quiet or ())
     show_progress(["tune", "train"], quiet, lambda jobs: forecast(config, VARIANTS, jobs))
