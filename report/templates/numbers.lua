@@ -43,8 +43,9 @@ local function check_verbatim(element)
   end
 end
 
-local function is_exempt(span)
-  return span.classes:includes 'value' or span.classes:includes 'constant'
+local function exempt(span)
+  if span.classes:includes 'constant' then return span.content, false end
+  if span.classes:includes 'value' then return span, false end
 end
 
 local check
@@ -55,23 +56,19 @@ check = {
   Math = check_verbatim,
   Code = check_verbatim,
   CodeBlock = check_verbatim,
-  Span = function(span) if is_exempt(span) then return span, false end end,
+  Span = exempt,
   Link = function(link) if link.classes:includes 'uri' then return link, false end end,
   Cite = function(cite)  -- the content repeats the keys; only what surrounds them is text
     for _, citation in ipairs(cite.citations) do
-      citation.prefix:walk(check)
-      citation.suffix:walk(check)
+      citation.prefix = citation.prefix:walk(check)
+      citation.suffix = citation.suffix:walk(check)
     end
     return cite, false
   end,
 }
 
-local drop_constants = {
-  Span = function(span) if span.classes:includes 'constant' then return span.content end end,
-}
-
 function Pandoc(doc)
-  doc:walk(check)
+  doc = doc:walk(check)
   mistakes.stop()
-  return doc:walk(drop_constants)
+  return doc
 end

@@ -79,11 +79,14 @@ local function skip_space(inlines, i)
   return i
 end
 
+local function is_display(inline) return inline.t == 'Math' and inline.mathtype == 'DisplayMath' end
+
 local function number_equations(inlines)
+  if not inlines:find_if(is_display) then return nil end
   local result, i = pandoc.Inlines{}, 1
   while i <= #inlines do
     local inline = inlines[i]
-    if inline.t == 'Math' and inline.mathtype == 'DisplayMath' then
+    if is_display(inline) then
       local j = skip_space(inlines, i + 1)
       local following = inlines[j] and inlines[j].t == 'Str' and inlines[j].text or ''
       local identifier, rest = following:match '^{#(eq:[%w:_-]+)}(.*)$'
