@@ -160,9 +160,9 @@ local function reference_list(div)
   return {pandoc.RawBlock('typst', '#reference-list['), div, pandoc.RawBlock('typst', ']')}
 end
 
--- In an appendix tables stay where they are written, so that none lands inside a long one. Each begins
--- on a new page: Typst then lays them out side by side.
-local APPENDIX = '#pagebreak(weak: true)\n#show figure.where(kind: table): set figure(placement: none)'
+-- In an appendix figures and tables stay where they are written, so that none lands inside a long table
+-- or above the heading. Each begins on a new page: Typst then lays them out side by side.
+local APPENDIX = '#pagebreak(weak: true)\n#set figure(placement: none)'
 local function header(element)
   if element.level == 1 and element.classes:includes 'appendix' then
     return {pandoc.RawBlock('typst', APPENDIX), element}
