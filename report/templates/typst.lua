@@ -161,7 +161,7 @@ local function reference_list(div)
 end
 
 -- In an appendix figures and tables stay where they are written, so that none lands inside a long table
--- or above the heading. Each begins on a new page: Typst then lays them out side by side.
+-- or above the heading. Each begins on a new page: Typst then lays them out in parallel.
 local APPENDIX = '#pagebreak(weak: true)\n#set figure(placement: none)'
 local function header(element)
   if element.level == 1 and element.classes:includes 'appendix' then

@@ -3,7 +3,7 @@
 import copy
 import math
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
 import loss_landscapes
@@ -65,8 +65,8 @@ def spectrum(subject: Subject, rounds: int) -> Row:
     apart = abs(other - mean)
     assert apart < 4 * math.sqrt(2) * spread, f"{what}: {other}, pyhessian's is {mean} +- {spread}"
     row = ratio(
-        what, "pyhessian", ">= 2 x", lambda: seconds(lambda: ours(steps, probes)),
-        lambda: elsewhere(timed, by_pyhessian, subject), rounds,
+        what, "pyhessian", ">= 2 x", lambda: seconds(ours, steps, probes),
+        lambda: elsewhere(seconds, by_pyhessian, subject), rounds,
     )  # fmt: skip
     return replace(row, note=f"{row.note}; {steps} + {probes} products")
 
@@ -80,11 +80,6 @@ def by_pyhessian(subject: Subject) -> tuple[float, list[float]]:
         network, nn.CrossEntropyLoss(), data=(subject.inputs, subject.targets), cuda=False
     )
     return found.eigenvalues()[0][0], found.trace()
-
-
-def timed(work: Callable, *arguments: object) -> float:
-    """Seconds that a function of this module takes."""
-    return seconds(lambda: work(*arguments))
 
 
 def variance(subject: Subject, steps: int) -> float:
@@ -104,16 +99,14 @@ def plane(subject: Subject, rounds: int) -> Row:
     # The usual network, which has the same loss at the same weights.
     inputs = subject.inputs.squeeze(2).contiguous()
     usual = rival(subject.network, subject.run, inputs, 10).train()
-    both = [
-        [d.reshape(weight.shape) for d, weight in zip(drawn, usual.parameters(), strict=True)]
-        for drawn in drawn_directions(subject)
-    ]
+    generator = subject.generator()
+    drawn = [landscape.directions(subject.network, generator) for _ in range(2)]  # as the measure
 
     def at(x: float, y: float) -> nn.Module:
         moved = copy.deepcopy(usual)
         with torch.no_grad():
-            for weight, d, e in zip(moved.parameters(), *both, strict=True):
-                weight += x * d + y * e
+            for weight, d, e in zip(moved.parameters(), *drawn, strict=True):
+                weight += (x * d + y * e).reshape(weight.shape)
         return moved
 
     step = 2 / (SIDE - 1)
@@ -129,17 +122,11 @@ def plane(subject: Subject, rounds: int) -> Row:
     np.testing.assert_allclose(other[::2, :-1], mine[::2, 1:], rtol=1e-3, err_msg=what)
     return ratio(
         what, "loss-landscapes", ">= 2 x", lambda: seconds(ours),
-        lambda: elsewhere(timed, by_loss_landscapes, corners, inputs, subject.targets), rounds,
+        lambda: elsewhere(seconds, by_loss_landscapes, corners, inputs, subject.targets), rounds,
     )  # fmt: skip
-
-
-def drawn_directions(subject: Subject) -> list[list[Tensor]]:
-    """Those that the measure draws."""
-    network, generator = copy.deepcopy(subject.network), subject.generator()
-    return [landscape.directions(network, generator) for _ in range(2)]
 
 
 def by_loss_landscapes(corners: list[nn.Module], inputs: Tensor, targets: Tensor) -> np.ndarray:
     loss = Loss(nn.CrossEntropyLoss(), inputs, targets)
-    start, *others = copy.deepcopy(corners)
-    return loss_landscapes.planar_interpolation(start, *others, loss, steps=SIDE)
+    start = copy.deepcopy(corners[0])  # it is moved
+    return loss_landscapes.planar_interpolation(start, *corners[1:], loss, steps=SIDE)
