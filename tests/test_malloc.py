@@ -1,6 +1,7 @@
 """Which malloc the processes of jobs get."""
 
 import platform
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,9 +9,8 @@ from pathlib import Path
 import pytest
 from conftest import QUICK, copy_project, snakemake
 
-from workflow.malloc import LIBRARIES, preload
+from workflow.malloc import LIBRARY, preload
 
-FOLDER = Path(sys.prefix, "lib")
 MAPPED = "print(sorted({line.split()[-1] for line in open('/proc/self/maps') if 'malloc' in line}))"
 
 pytestmark = pytest.mark.skipif(
@@ -28,28 +28,42 @@ def mapped() -> str:
 
 def test_new_processes_use_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LD_PRELOAD", raising=False)
-    assert "tbb" not in mapped()
+    assert "mimalloc" not in mapped()
     preload()
-    assert all(str(FOLDER / name) in mapped() for name in LIBRARIES)
+    assert str(LIBRARY) in mapped()
 
 
-def test_who_preloads_something_keeps_that(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LD_PRELOAD", str(FOLDER / LIBRARIES[0]))
+def test_who_preloads_something_keeps_that(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    other = tmp_path / "libother_malloc.so"
+    shutil.copy(LIBRARY, other)
+    monkeypatch.setenv("LD_PRELOAD", str(other))
     preload()
-    assert LIBRARIES[1] not in mapped()
+    assert str(other) in mapped()
+    assert str(LIBRARY) not in mapped()
 
 
-@pytest.mark.parametrize("name", ["a space", "a:colon", "one_library"])
-def test_what_the_linker_cannot_load_is_not_asked_for(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+@pytest.mark.parametrize("folder", ["a space", "a:colon"])
+def test_a_path_that_the_linker_would_split_is_not_asked_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, folder: str
 ) -> None:
     monkeypatch.delenv("LD_PRELOAD", raising=False)
-    folder = tmp_path / name
-    folder.mkdir()
-    for library in LIBRARIES[: 1 if name == "one_library" else 2]:
-        (folder / library).symlink_to(FOLDER / library)
-    preload(folder)
-    assert "tbb" not in mapped()
+    library = tmp_path / folder / LIBRARY.name
+    library.parent.mkdir()
+    shutil.copy(LIBRARY, library)
+    preload(library)
+    assert "mimalloc" not in mapped()
+
+
+@pytest.mark.parametrize("content", [None, "not a library"])
+def test_what_cannot_be_loaded_is_not_asked_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: str | None
+) -> None:
+    monkeypatch.delenv("LD_PRELOAD", raising=False)
+    library = tmp_path / LIBRARY.name
+    if content:
+        library.write_text(content)
+    preload(library)
+    assert "mimalloc" not in mapped()
 
 
 def test_jobs_have_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -59,4 +73,4 @@ def test_jobs_have_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     path.write_text(path.read_text().replace("import argparse\n", f"import argparse\n{MAPPED}\n"))
     done = snakemake(folder, "results/quick/runs/plain/depth8/seed0/metrics.json", *QUICK)
     assert done.returncode == 0, done.stderr
-    assert LIBRARIES[1] in done.stdout
+    assert LIBRARY.name in done.stdout
