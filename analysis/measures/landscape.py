@@ -15,6 +15,7 @@ second differences over the sum of their sizes; zero is convex, one concave), an
 one plus the largest rise of the loss above its value at W.
 """
 
+import copy
 import math
 from collections.abc import Iterator
 
@@ -32,29 +33,30 @@ def measure(
 ) -> Iterator[dict]:
     """`line`, `plane` (of a side) and `path` are numbers of points; odd ones hold W itself."""
     network, generator = batch_statistics(subject.network), subject.generator()
-    weights = list(network.parameters())
-    start = [weight.detach().clone() for weight in weights]
-    first, second = directions(network, generator), directions(network, generator)
+    # What has no direction need not be moved.
+    filters = [weight for weight in network.parameters() if weight.ndim > 1]
+    start = [weight.detach().clone() for weight in filters]
+    first, second = ([d for d in directions(network, generator) if d.ndim > 1] for _ in range(2))
 
-    def at(x: float, y: float) -> tuple[float, float]:
-        along = torch._foreach_add(start, first, alpha=x)
-        move(weights, torch._foreach_add(along, second, alpha=y))
-        return judged(subject)
+    def at(weights: list[nn.Parameter], to: list[Tensor]) -> tuple[float, float]:
+        move(weights, to)
+        return judged(network, subject)
 
     for x in grid(-1, 1, line):
-        for direction, point in ((1, (x, 0.0)), (2, (0.0, x))):
-            yield row("line", direction, x, None, at(*point))
+        yield row("line", 1, x, None, at(filters, torch._foreach_add(start, first, alpha=x)))
+        yield row("line", 2, x, None, at(filters, torch._foreach_add(start, second, alpha=x)))
     for x in grid(-1, 1, plane if subject.moment in plane_at else 0):
+        along = torch._foreach_add(start, first, alpha=x)
         for y in grid(-1, 1, plane):
-            yield row("plane", None, x, y, at(x, y))
+            to = torch._foreach_add(along, second, alpha=y)
+            yield row("plane", None, x, y, at(filters, to))
     if subject.other is not None:
-        ends = [
-            subject.other[name].to(w)
-            for (name, _), w in zip(network.named_parameters(), start, strict=True)
-        ]
+        start = [weight.detach() for weight in subject.network.parameters()]
+        names = [name for name, _ in network.named_parameters()]
+        ends = [subject.other[name].to(w) for name, w in zip(names, start, strict=True)]
         for x in grid(0, 1, path):
-            move(weights, torch._foreach_lerp(start, ends, x))
-            yield row("path", None, x, None, judged(subject))
+            to = torch._foreach_lerp(start, ends, x)
+            yield row("path", None, x, None, at(list(network.parameters()), to))
 
 
 @torch.no_grad()
@@ -62,19 +64,21 @@ def move(weights: list[nn.Parameter], to: list[Tensor]) -> None:
     torch._foreach_copy_(weights, to)
 
 
-@torch.no_grad()
-def judged(subject: Subject) -> tuple[float, float]:
+@torch.inference_mode()
+def judged(network: nn.Module, subject: Subject) -> tuple[float, float]:
     """Loss and error of the sample in one batch."""
-    logits = subject.network(subject.inputs)
+    logits = network(subject.inputs)
     loss = F.cross_entropy(logits, subject.targets).item()
     return loss, (logits.argmax(1) != subject.targets).float().mean().item()
 
 
 def batch_statistics(network: nn.Module) -> nn.Module:
-    """`network`, its BatchNorm layers alone in train mode."""
+    """A copy of `network` whose BatchNorm layers know no running averages."""
+    network = copy.deepcopy(network)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
-            module.train()
+            module.track_running_stats = False
+            module.running_mean = module.running_var = None
     return network
 
 

@@ -1,9 +1,10 @@
-"""Measuring: the Hessian against pyhessian, a slice of the loss against loss-landscapes."""
+"""Measuring: the Hessian against pyhessian, a slice of the loss against loss-landscapes and against
+a loop like that of those who first drew it."""
 
 import copy
 import math
 import statistics
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import loss_landscapes
@@ -12,6 +13,7 @@ import pyhessian
 import torch
 from loss_landscapes.metrics import Loss
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
 
 from analysis.measures import hessian, landscape
 from analysis.run import Finished, Subject
@@ -28,7 +30,7 @@ def rows(rounds: int) -> Iterator[Row]:
     for variant in ("residual", "residual_bn"):
         subject = trained(variant)
         yield spectrum(subject, rounds)
-        yield plane(subject, rounds)
+        yield from planes(subject, rounds)
 
 
 def trained(variant: str) -> Subject:
@@ -92,41 +94,81 @@ def variance(subject: Subject, steps: int) -> float:
     return statistics.variance(hessian.unseen(product, basis, u) for u in draws)
 
 
-def plane(subject: Subject, rounds: int) -> Row:
-    """loss-landscapes walks to and fro; its way back is a point off, as is the comparison here."""
+def planes(subject: Subject, rounds: int) -> Iterator[Row]:
+    """The same slice by loss-landscapes, and by a loop like that of Li et al.
+
+    loss-landscapes walks to and fro; its way back is a point off, as is the comparison here.
+    """
     what = f"2-D slice of the loss, {SIDE} x {SIDE}, {subject.run.variant}, depth 20"
     subject = subject.sample(128)
     # The usual network, which has the same loss at the same weights.
     inputs = subject.inputs.squeeze(2).contiguous()
     usual = rival(subject.network, subject.run, inputs, 10).train()
     generator = subject.generator()
-    drawn = [landscape.directions(subject.network, generator) for _ in range(2)]  # as the measure
-
-    def at(x: float, y: float) -> nn.Module:
-        moved = copy.deepcopy(usual)
-        with torch.no_grad():
-            for weight, d, e in zip(moved.parameters(), *drawn, strict=True):
-                weight += (x * d + y * e).reshape(weight.shape)
-        return moved
-
-    step = 2 / (SIDE - 1)
-    corners = [at(-1, -1), at(1 + step, -1), at(-1, 1 + step)]
+    drawn = [
+        [d.reshape(w.shape) for d, w in zip(directions, usual.parameters(), strict=True)]
+        for directions in (landscape.directions(subject.network, generator) for _ in range(2))
+    ]  # as the measure
 
     def ours() -> np.ndarray:
         fresh = replace(subject, network=copy.deepcopy(subject.network))
         rows = landscape.measure(fresh, line=0, plane=SIDE, plane_at=["end"], path=0)
         return np.reshape([row["loss"] for row in rows], (SIDE, SIDE))
 
-    mine, other = ours(), by_loss_landscapes(corners, inputs, subject.targets)
+    def against(name: str, work: Callable, *arguments: object) -> Row:
+        return ratio(
+            what, name, ">= 2 x", lambda: seconds(ours),
+            lambda: elsewhere(seconds, work, *arguments, inputs, subject.targets), rounds,
+        )  # fmt: skip
+
+    mine = ours()
+    step = 2 / (SIDE - 1)
+    corners = [moved(usual, *drawn, x, y) for x, y in ((-1, -1), (1 + step, -1), (-1, 1 + step))]
+    other = by_loss_landscapes(corners, inputs, subject.targets)
     np.testing.assert_allclose(other[1::2], mine[1::2], rtol=1e-3, err_msg=what)
     np.testing.assert_allclose(other[::2, :-1], mine[::2, 1:], rtol=1e-3, err_msg=what)
-    return ratio(
-        what, "loss-landscapes", ">= 2 x", lambda: seconds(ours),
-        lambda: elsewhere(seconds, by_loss_landscapes, corners, inputs, subject.targets), rounds,
-    )  # fmt: skip
+    yield against("loss-landscapes", by_loss_landscapes, corners)
+    other = by_loop(usual, *drawn, inputs, subject.targets)
+    np.testing.assert_allclose(other, mine, rtol=1e-3, err_msg=what)
+    yield against("loop of Li et al.", by_loop, usual, *drawn)
+
+
+def moved(
+    network: nn.Module, first: list[Tensor], second: list[Tensor], x: float, y: float
+) -> nn.Module:
+    """A copy, x and y along two directions from it."""
+    network = copy.deepcopy(network)
+    with torch.no_grad():
+        for weight, d, e in zip(network.parameters(), first, second, strict=True):
+            weight += x * d + y * e
+    return network
 
 
 def by_loss_landscapes(corners: list[nn.Module], inputs: Tensor, targets: Tensor) -> np.ndarray:
     loss = Loss(nn.CrossEntropyLoss(), inputs, targets)
     start = copy.deepcopy(corners[0])  # it is moved
     return loss_landscapes.planar_interpolation(start, *corners[1:], loss, steps=SIDE)
+
+
+def by_loop(
+    network: nn.Module, first: list[Tensor], second: list[Tensor], inputs: Tensor, targets: Tensor
+) -> np.ndarray:
+    """As the code of Li et al. 2018 does it: at each point all weights are set, one by one, and
+    loss and errors are counted over a DataLoader's batches of 128. In train mode here."""
+    network = copy.deepcopy(network)
+    weights = [weight.detach().clone() for weight in network.parameters()]
+    loader = DataLoader(TensorDataset(inputs, targets), batch_size=128)
+    criterion = nn.CrossEntropyLoss()
+    losses = []
+    for x in np.linspace(-1, 1, SIDE):
+        for y in np.linspace(-1, 1, SIDE):
+            for weight, w, d, e in zip(network.parameters(), weights, first, second, strict=True):
+                weight.data = w + (d * x + e * y)
+            total = correct = 0
+            with torch.no_grad():
+                for images, labels in loader:
+                    logits = network(images)
+                    total += criterion(logits, labels).item() * len(labels)
+                    correct += (logits.argmax(1) == labels).sum().item()
+            losses.append(total / len(targets))
+    return np.reshape(losses, (SIDE, SIDE))

@@ -31,7 +31,8 @@ def rows(rounds: int) -> Iterator[Row]:
             # The losses of plain_bn at depth 56 depend on the sixteenth digit of its weights within
             # four steps, unless these are tiny.
             run = a_run("default", variant, depth, 1e-10 if (variant, depth) == CHAOS else 0.01)
-            yield compare(run, "MNIST-1D", "PyTorch loop", loop, ">= 1.6 x", rounds)
+            # A fifth of a second is at the mercy of the machine, so it gets many rounds.
+            yield compare(run, "MNIST-1D", "PyTorch loop", loop, ">= 1.6 x", 4 * rounds)
     run = a_run("cifar10", "residual_bn", 20, 0.01)
     yield compare(run, "32x32x3", "PyTorch loop", loop, ">= 1.3 x", rounds)
     yield compare(run, "32x32x3", "Lightning", trainer, ">= 1.5 x", rounds)
