@@ -4,12 +4,14 @@ import re
 import subprocess
 import sys
 import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 import yaml
 from conftest import ROOT, copy_project, snakemake
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 LOCK = ROOT / "workflow/envs/requirements.txt"
@@ -42,6 +44,18 @@ def test_the_lock_pins_every_direct_dependency(
 def test_the_lock_of_benchmarks_adds_to_the_other_and_changes_nothing() -> None:
     assert "-r requirements.txt" in BENCH.read_text()
     assert not locked(LOCK).keys() & locked(BENCH).keys()
+
+
+def test_the_lock_installs_on_the_oldest_python_that_is_allowed() -> None:
+    """And not just on the one that made it."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    oldest = next(iter(SpecifierSet(project["requires-python"]))).version
+    pins = locked(LOCK)
+    here = [each for each in metadata.distributions() if canonicalize_name(each.name) in pins]
+    assert here
+    for each in here:
+        asked = SpecifierSet(each.metadata["Requires-Python"] or "")
+        assert asked.contains(f"{oldest}.0"), f"{each.name} needs Python {asked}"
 
 
 def test_environment_yml_uses_the_lock_and_an_allowed_python() -> None:
