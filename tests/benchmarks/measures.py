@@ -105,10 +105,14 @@ def planes(subject: Subject, rounds: int) -> Iterator[Row]:
     inputs = subject.inputs.squeeze(2).contiguous()
     usual = rival(subject.network, subject.run, inputs, 10).train()
     generator = subject.generator()
+    # As the measure draws them, laid out as the usual network is.
     drawn = [
-        [d.reshape(w.shape) for d, w in zip(directions, usual.parameters(), strict=True)]
+        [
+            d.reshape(weight.shape).contiguous()
+            for d, weight in zip(directions, usual.parameters(), strict=True)
+        ]
         for directions in (landscape.directions(subject.network, generator) for _ in range(2))
-    ]  # as the measure
+    ]
 
     def ours() -> np.ndarray:
         fresh = replace(subject, network=copy.deepcopy(subject.network))
