@@ -39,7 +39,8 @@ def measure(
     first, second = ([d for d in directions(network, generator) if d.ndim > 1] for _ in range(2))
 
     def at(weights: list[nn.Parameter], to: list[Tensor]) -> tuple[float, float]:
-        move(weights, to)
+        with torch.no_grad():
+            torch._foreach_copy_(weights, to)
         return judged(network, subject)
 
     for x in grid(-1, 1, line):
@@ -51,17 +52,12 @@ def measure(
             to = torch._foreach_add(along, second, alpha=y)
             yield row("plane", None, x, y, at(filters, to))
     if subject.other is not None:
-        start = [weight.detach() for weight in subject.network.parameters()]
-        names = [name for name, _ in network.named_parameters()]
-        ends = [subject.other[name].to(w) for name, w in zip(names, start, strict=True)]
+        weights = list(network.parameters())
+        named = dict(subject.network.named_parameters())
+        start = [weight.detach() for weight in named.values()]
+        ends = [subject.other[name].to(weight) for name, weight in named.items()]
         for x in grid(0, 1, path):
-            to = torch._foreach_lerp(start, ends, x)
-            yield row("path", None, x, None, at(list(network.parameters()), to))
-
-
-@torch.no_grad()
-def move(weights: list[nn.Parameter], to: list[Tensor]) -> None:
-    torch._foreach_copy_(weights, to)
+            yield row("path", None, x, None, at(weights, torch._foreach_lerp(start, ends, x)))
 
 
 @torch.inference_mode()

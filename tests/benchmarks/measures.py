@@ -115,8 +115,7 @@ def planes(subject: Subject, rounds: int) -> Iterator[Row]:
     ]
 
     def ours() -> np.ndarray:
-        fresh = replace(subject, network=copy.deepcopy(subject.network))
-        rows = landscape.measure(fresh, line=0, plane=SIDE, plane_at=["end"], path=0)
+        rows = landscape.measure(subject, line=0, plane=SIDE, plane_at=["end"], path=0)
         return np.reshape([row["loss"] for row in rows], (SIDE, SIDE))
 
     def against(name: str, work: Callable, *arguments: object) -> Row:
