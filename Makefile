@@ -3,7 +3,8 @@
 CORES ?= $(shell getconf _NPROCESSORS_ONLN)
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
-# The first Python on the path that will do; a name on the path may be an empty shim, so each is asked.
+# The first Python on the path that is new enough. A name on the path may be an empty shim, so each
+# is asked for its version.
 PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,$(shell \
 	$(name) -c 'import sys; sys.version_info < (3, 11) or print(sys.executable)' 2>/dev/null)))
 

@@ -9,7 +9,19 @@ include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/measure.smk"
+include: "workflow/rules/tables.smk"
 include: "workflow/rules/report.smk"
+
+
+localrules:
+    all,
+    prepare_data,
+    tables,
+    rank_correlation,
+    errata,
+    figure,
+    claims,
+    render,
 
 
 rule all:

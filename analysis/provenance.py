@@ -1,109 +1,78 @@
-"""What produced a study's results: configuration, code, packages, machines, cost.
+"""Describe what produced a study's results: settings, code, packages, machines and cost."""
 
-python -m analysis.provenance --config config.json --runs DIR ...
-    --benchmarks FILE ... --out FILE
-"""
-
-import argparse
 import hashlib
-import json
 import os
 import platform
 import re
-from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 
 import pandas as pd
 
-from models.files import replacing
-
+ROOT = Path(__file__).resolve().parent.parent
 CODE = ("Snakefile", "models/**/*.py", "analysis/**/*.py", "report/**/*", "workflow/**/*")
 
 
-def code_hashes(root: Path) -> dict[str, str]:
-    """SHA-256 of every file of the project that can change a result."""
-    files = {path for pattern in CODE for path in root.glob(pattern) if path.is_file()}
+def provenance(
+    study: dict, results: dict[Path, dict], jobs: dict[str, list[str]], benchmarks: Path
+) -> dict:
+    """Return the content of provenance.json, from the results of runs by their folders.
+
+    `jobs` has the names of each rule's jobs; Snakemake wrote a file about each in `benchmarks`.
+    """
+    records = {str(folder): result["record"] for folder, result in results.items()}
+    resumed = sum(record["resumed_after_step"] > 0 for record in records.values())
+    packages = sorted(metadata.distributions(), key=lambda package: package.name.lower())
+    costs = {
+        rule: rule_cost([benchmarks / f"{rule}/{name}.tsv" for name in names])
+        for rule, names in sorted(jobs.items())
+    }
     return {
-        str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(files)
-        if "__pycache__" not in path.parts
+        "config": study,
+        "host": host(),
+        "code": code_hashes(),
+        "packages": {package.metadata["Name"]: package.version for package in packages},
+        "rules": {rule: cost for rule, cost in costs.items() if cost},
+        "attempts": max(record["attempt"] for record in records.values()),
+        "resumed": resumed > 0,
+        "resumed_runs": resumed,
+        "runs": records,
     }
 
 
-def processor() -> str:
-    """The processor's name, as far as the system tells."""
+def host() -> dict:
+    """Return what the system tells about this machine."""
     info = Path("/proc/cpuinfo")
     names = re.findall(r"model name\s*: (.+)", info.read_text()) if info.exists() else []
-    return names[0] if names else platform.processor() or platform.machine()
-
-
-def host() -> dict:
     return {
         "name": platform.node(),
         "system": platform.platform(),
-        "processor": processor(),
+        "processor": names[0] if names else platform.processor() or platform.machine(),
         "cores": os.cpu_count(),
         "memory_gb": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9,
         "python": platform.python_version(),
     }
 
 
-def cost_by_rule(benchmarks: Iterable[Path]) -> dict[str, dict]:
-    """Jobs, total seconds and largest memory of each rule, from Snakemake's benchmark files,
-    which lie in benchmarks/<rule>/ or are benchmarks/<rule>.tsv."""
-    tables = [
-        pd.read_csv(path, sep="\t", na_values=["-", "NA"]).assign(
-            rule=Path(*path.parts[path.parts.index("benchmarks") + 1 :]).parts[0]
-        )
-        for path in benchmarks
-    ]
-    jobs = pd.concat(tables).fillna({"cpu_time": 0, "max_rss": 0}).groupby("rule")
+def code_hashes() -> dict[str, str]:
+    """Return the SHA-256 of every file of the project that can change a result."""
+    paths = {path for pattern in CODE for path in ROOT.glob(pattern)}
     return {
-        rule.removesuffix(".tsv"): {
-            "jobs": len(rows),
-            "seconds": float(rows["s"].sum()),
-            "cpu_seconds": float(rows["cpu_time"].sum()),
-            "peak_memory_mb": float(rows["max_rss"].max()),
-        }
-        for rule, rows in jobs
+        str(path.relative_to(ROOT)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(paths)
+        if path.is_file() and "__pycache__" not in path.parts
     }
 
 
-def runs_record(folders: Iterable[Path]) -> dict[str, dict]:
-    """What each training run recorded of itself: seconds, memory, attempt, host, threads."""
+def rule_cost(benchmarks: list[Path]) -> dict:
+    """Return number, seconds and largest memory of a rule's finished jobs, if there are any."""
+    tables = [pd.read_csv(path, sep="\t", na_values="-") for path in benchmarks if path.exists()]
+    if not tables:
+        return {}
+    jobs = pd.concat(tables).fillna({"cpu_time": 0, "max_rss": 0})
     return {
-        str(folder): json.loads((folder / "metrics.json").read_text())["record"]
-        for folder in folders
+        "jobs": len(jobs),
+        "seconds": float(jobs["s"].sum()),
+        "cpu_seconds": float(jobs["cpu_time"].sum()),
+        "peak_memory_mb": float(jobs["max_rss"].max()),
     }
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--config", type=Path, required=True)
-    parser.add_argument("--runs", type=Path, nargs="+", required=True)
-    parser.add_argument("--benchmarks", type=Path, nargs="+", required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    arguments = parser.parse_args()
-    runs = runs_record(arguments.runs)
-    resumed = sum(run["resumed_after_step"] > 0 for run in runs.values())
-    record = {
-        "config": json.loads(arguments.config.read_text()),
-        "host": host(),
-        "code": code_hashes(Path(__file__).resolve().parent.parent),
-        "packages": {
-            distribution.metadata["Name"]: distribution.version
-            for distribution in sorted(metadata.distributions(), key=lambda d: d.name.lower())
-        },
-        "rules": cost_by_rule(arguments.benchmarks),
-        "attempts": max(run["attempt"] for run in runs.values()),
-        "resumed": resumed > 0,
-        "resumed_runs": resumed,
-        "runs": runs,
-    }
-    with replacing(arguments.out) as path:
-        path.write_text(json.dumps(record, indent=2) + "\n")
-
-
-if __name__ == "__main__":
-    main()

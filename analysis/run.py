@@ -1,8 +1,7 @@
-"""A finished run, loaded to be measured: its network at a moment, and what it is measured on."""
+"""Load a trained run to measure it: its network at a checkpoint, and the data around it."""
 
-import copy
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -12,142 +11,111 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
-from models import checkpoint
-from models.data import Dataset
-from models.evaluate import precise_batch_norm
+from models import tensors
+from models.data.prepare import Dataset
 from models.network import Block, Network
-from models.train import batches
+from models.training.evaluate import precise_batch_norm
+from models.training.loop import batches
 from models.variant import Run, read_run
 
-State = dict[str, Tensor]
+State = dict[str, Tensor]  # weights, or their gradients, by name
 
-OFFSET = 1_000_000  # from the seed of a run to that of its measurements
+SEED_OFFSET = 1_000_000  # added to the seed of a run, it is the seed of the run's measurements
+LARGEST = 1e30  # a loss that overflows counts as this
 
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """What a measurement sees. The network is in eval mode, with precise BatchNorm statistics."""
+    """What a measure sees. The network is in eval mode, with precise BatchNorm statistics."""
 
     run: Run
-    moment: str  # init, step<n> or end
+    checkpoint: str  # init, step<n> or end
     network: Network
     inputs: Tensor  # training images (N, C, H, W)
-    targets: Tensor  # (N,)
-    batch: tuple[Tensor, Tensor] | None = None  # of the step that the run takes next, if any
-    after: State | None = None  # the weights after that step, if the run kept them
-    other: State | None = None  # the weights of another seed at the same moment
+    targets: Tensor  # the classes of these images (N,)
+    batch: tuple[Tensor, Tensor] | None = None  # images and classes of the next step, if any
+    after: State | None = None  # the weights after the next step, if the run kept them
+    other: State | None = None  # the weights of another seed at the same checkpoint
 
     def sample(self, examples: int) -> "Subject":
-        """The same on some of its images, evenly spaced over the set."""
+        """Return this subject with at most `examples` of its images."""
         inputs, targets = evenly(self.inputs, examples), evenly(self.targets, examples)
         return replace(self, inputs=inputs, targets=targets)
 
     def generator(self) -> torch.Generator:
-        """For random draws of a measurement: the same for every variant and moment of a seed, and
-        not those of the initial weights, which would make a random direction one of them."""
-        return torch.Generator().manual_seed(OFFSET + self.run.seed)
+        """Return a generator that is the same for every variant and checkpoint of a seed."""
+        # With the seed of the initial weights, a random direction would be these weights.
+        return torch.Generator().manual_seed(SEED_OFFSET + self.run.seed)
 
 
 @dataclass(frozen=True, eq=False)
-class Finished:
-    """A run that has been trained: its specification, its data and the weights that it kept."""
-
+class TrainedRun:
     run: Run
     data: Dataset
-    weights: dict[str, State]  # by moment: init, step<n>, end
+    weights: dict[str, State]  # by checkpoint, of those that the run kept
 
-    def network(self, moment: str) -> Network:
-        """The network at a moment, in eval mode.
+    def subject(self, checkpoint: str, other: "TrainedRun | None" = None) -> Subject:
+        """Return the run at a checkpoint, with all training images; `other` is of another seed.
 
-        BatchNorm's statistics are those of the training set at the end, as training left them, and
-        of an evaluation batch of evenly spaced training images at other moments.
+        BatchNorm has the training set's statistics at the end, and those of an evaluation batch of
+        evenly spaced training images at other checkpoints.
         """
-        run, data = self.run, self.data
-        shape, size = data.train_inputs.shape[1:], run.train.evaluation_batch_size
-        network = Network(run.factors, run.depth, run.width, shape, data.classes)
-        network.load_state_dict(self.weights[moment])
-        network.to(data.train_inputs.device, memory_format=torch.channels_last).eval()
-        if moment != "end":
-            precise_batch_norm(network, evenly(data.train_inputs, size), size)
-        return network
-
-    def subject(self, moment: str, other: "Finished | None" = None) -> Subject:
-        """The run at a moment, beside the same moment of another seed, and all training images."""
-        data, step = self.data, step_of(moment)
-        batch, after = None, None
-        if step is not None:
-            order = batches(self.run, len(data.train_targets), data.train_inputs.device)
-            indices = next(islice(order, step, None))
-            batch = data.train_inputs[indices], data.train_targets[indices]
-            after = self.weights.get(f"step{step + 1}")
-        return Subject(
-            run=self.run,
-            moment=moment,
-            network=self.network(moment),
-            inputs=data.train_inputs,
-            targets=data.train_targets,
-            batch=batch,
-            after=after,
-            other=other.weights.get(moment) if other else None,
-        )
+        run, inputs, targets = self.run, self.data.train_inputs, self.data.train_targets
+        network = Network(run.factors, run.depth, run.width, inputs.shape[1:], self.data.classes)
+        network.load_state_dict(self.weights[checkpoint])
+        network.to(inputs.device, memory_format=torch.channels_last).eval()
+        batch = after = None
+        if checkpoint != "end":
+            size = run.train.evaluation_batch_size
+            precise_batch_norm(network, evenly(inputs, size), size)
+            done = 0 if checkpoint == "init" else int(checkpoint.removeprefix("step"))
+            order = batches(run, len(targets), inputs.device)
+            for indices in islice(order, done, done + 1):
+                batch = inputs[indices], targets[indices]
+            after = self.weights.get(f"step{done + 1}")
+        theirs = other.weights.get(checkpoint) if other else None
+        return Subject(run, checkpoint, network, inputs, targets, batch, after, theirs)
 
 
-def read(folder: Path, data: Dataset) -> Finished:
-    """The run in a folder. Loads weights only: a hostile file runs nothing."""
-    return Finished(read_run(folder / "run.json"), data, checkpoint.read(folder / "checkpoint.pt"))
-
-
-def step_of(moment: str) -> int | None:
-    """Steps done at a moment; None at the end."""
-    if moment == "end":
-        return None
-    return 0 if moment == "init" else int(moment.removeprefix("step"))
+def read(folder: Path, data: Dataset) -> TrainedRun:
+    """Return the run in a folder. Only tensors are loaded: a hostile file runs no code."""
+    return TrainedRun(read_run(folder / "run.json"), data, tensors.read(folder / "checkpoint.pt"))
 
 
 def evenly(items: Tensor, n: int) -> Tensor:
-    """`n` items, or all if there are fewer, evenly spaced: data may be sorted by class."""
+    """Return at most `n` items, evenly spaced, because data may be sorted by class."""
     n = min(n, len(items))
     return items[torch.arange(n, device=items.device) * len(items) // n]
 
 
-@contextmanager
-def restored(network: nn.Module) -> Iterator[None]:
-    """Leave weights, buffers, mode and random numbers as they are before the block."""
-    state = copy.deepcopy(network.state_dict())
-    modes = [(module, module.training) for module in network.modules()]
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        try:
-            yield
-        finally:
-            network.load_state_dict(state)
-            for module, mode in modes:
-                module.training = mode
+def spaced(first: int, last: int, n: int) -> list[int]:
+    """Return at most `n` whole numbers from `first` to `last`, evenly spaced, with both ends."""
+    n = min(n, last - first + 1)
+    return sorted({round(first + (last - first) * i / max(n - 1, 1)) for i in range(n)})
 
 
-def weighted(network: Network) -> dict[str, nn.Module]:
-    """The weight layers by name, from the input to the output."""
-    return {
-        name: module
-        for name, module in network.named_modules()
-        if isinstance(module, nn.Conv2d | nn.Linear)
-    }
+def weighted(network: nn.Module) -> dict[str, nn.Module]:
+    """Return the weight layers by name, from the input to the output."""
+    modules = network.named_modules()
+    return {name: module for name, module in modules if isinstance(module, nn.Conv2d | nn.Linear)}
 
 
 def blocks(network: Network) -> dict[str, Block]:
-    """The blocks by name, from the input to the output."""
+    """Return the blocks by name, from the input to the output."""
     return {name: layer for name, layer in network.layers.items() if isinstance(layer, Block)}
 
 
-def gradient(network: nn.Module, inputs: Tensor, targets: Tensor) -> list[Tensor]:
-    """The gradient of the mean cross-entropy in each parameter, in the network's mode."""
+def loss_and_gradient(network: nn.Module, inputs: Tensor, targets: Tensor) -> tuple[Tensor, State]:
+    """Return the mean cross-entropy, in the network's mode, and its gradient in each parameter."""
     loss = F.cross_entropy(network(inputs), targets)
-    return list(torch.autograd.grad(loss, list(network.parameters())))
+    names, parameters = zip(*network.named_parameters(), strict=True)
+    return loss, dict(zip(names, torch.autograd.grad(loss, parameters), strict=True))
 
 
 def per_example(
     network: nn.Module, inputs: Tensor, targets: Tensor, of: Callable[[Tensor, Tensor], Tensor]
 ) -> Tensor:
-    """The gradient in all parameters, (N, parameters), of `of(logits, target)` for each example."""
+    """Return the gradients (N, parameters) of `of(logits, target)` of each example alone."""
     buffers = dict(network.named_buffers())
 
     def one(parameters: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
@@ -159,6 +127,14 @@ def per_example(
     return torch.cat([part.reshape(len(inputs), -1) for part in gradients.values()], 1)
 
 
-def flat(tensors: list[Tensor]) -> Tensor:
-    """All entries of some tensors as one vector."""
-    return torch.cat([tensor.reshape(-1) for tensor in tensors])
+def flat(parts: Iterable[Tensor]) -> Tensor:
+    return torch.cat([part.reshape(-1) for part in parts])
+
+
+def mean(values: list[float]) -> float:
+    return sum(values) / len(values) if values else math.nan
+
+
+def bounded(loss: float) -> float:
+    """Return a loss, or LARGEST where it is larger or not a number."""
+    return min(loss, LARGEST) if math.isfinite(loss) else LARGEST

@@ -1,51 +1,56 @@
-"""What all figures share."""
+"""Draw what all figures share: colours, type, and the lines of the variants.
 
-import argparse
-from collections.abc import Callable
+Colour tells whether a network has a shortcut, line and marker whether it has BatchNorm. The colours
+are Okabe and Ito's, at a lightness that reads on a white page and on a dark one.
+"""
+
+from collections.abc import Iterable
 from pathlib import Path
 
-import matplotlib
-import matplotlib.lines
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib import font_manager
 
-from analysis.looks import LOOKS
-from models.files import replacing
+from models.variant import read_variants
+
+VARIANTS = read_variants()
+BASELINES = [name for name, variant in VARIANTS.items() if variant.baseline is None]
 
 FONTS = Path(__file__).resolve().parent.parent / "report/fonts"
 WIDTH = 5.7  # inches: the width of the paper's text
 
 INK = "#262626"  # the page replaces it by its own ink
+ORANGE, BLUE = "#d9641e", "#2a86c8"
+
+CHECKPOINTS = {"init": "Initialisation", "end": "End"}
+
+COLOURS = {n: ORANGE if v.factors.shortcut == "none" else BLUE for n, v in VARIANTS.items()}
+DASHES = {n: (4, 2) if v.factors.norm == "none" else "" for n, v in VARIANTS.items()}  # "" is full
+SHAPES = {(ORANGE, (4, 2)): "^", (ORANGE, ""): "o", (BLUE, (4, 2)): "v", (BLUE, ""): "s"}
+MARKERS = {n: SHAPES[COLOURS[n], DASHES[n]] for n in VARIANTS}
 
 
-def ordered(variants: set[str]) -> list[str]:
-    """`variants` in the order of `LOOKS`.
-
-    Raises:
-        KeyError: a variant has no look.
-    """
-    if missing := variants - LOOKS.keys():
-        raise KeyError(f"analysis/looks.py: LOOKS has no entry for {', '.join(sorted(missing))}")
-    return [name for name in LOOKS if name in variants]
+def line(name: str) -> dict:
+    return {"color": COLOURS[name], "linestyle": (0, DASHES[name]) if DASHES[name] else "-"}
 
 
-def styled(variants: set[str]) -> dict:
-    """seaborn's keywords that give each variant its colour, dashes and marker."""
-    names = ordered(variants)
-    return {
-        "hue_order": names,
-        "style_order": names,
-        "palette": {name: LOOKS[name].colour for name in names},
-        "dashes": {name: LOOKS[name].dashes for name in names},
-        "markers": {name: LOOKS[name].marker for name in names},
-    }
+def ordered(variants: Iterable[str]) -> list[str]:
+    """Return the different names among `variants`, in the order of variants.yaml."""
+    if unknown := set(variants) - VARIANTS.keys():
+        raise ValueError(f"variants.yaml has no entry for {', '.join(sorted(unknown))}")
+    return [name for name in VARIANTS if name in set(variants)]
+
+
+def styled(variants: Iterable[str]) -> dict:
+    """Return seaborn's keywords that tell variants apart by COLOURS, and by DASHES or MARKERS."""
+    orders = dict.fromkeys(("hue_order", "style_order"), ordered(variants))
+    return {"hue": "variant", "style": "variant", **orders, "palette": COLOURS, "legend": False}
 
 
 def apply() -> None:
-    """Set type, ink and sizes; make SVGs of the same data byte-identical."""
+    """Set type, ink and sizes, and make SVGs of the same data equal byte by byte."""
     for path in FONTS.glob("STIXTwoText-*.ttf"):
         font_manager.fontManager.addfont(path)
     sns.set_theme(context="paper", style="ticks", rc={
@@ -60,95 +65,68 @@ def apply() -> None:
         "axes.linewidth": 0.7, "xtick.major.width": 0.7, "ytick.major.width": 0.7,
         "lines.linewidth": 1.4, "lines.markersize": 5,
         "figure.constrained_layout.use": True,
+        "legend.frameon": False,
         "svg.fonttype": "path",  # the PDF and a browser would each pick another font
         "svg.hashsalt": "degradation",
     })  # fmt: skip
 
 
-def save(figure: matplotlib.figure.Figure, path: Path) -> None:
-    """Write an SVG without its date, on no background."""
-    with replacing(path) as temporary:
-        figure.savefig(temporary, format="svg", transparent=True, metadata={"Date": None})
+def deepest(table: pd.DataFrame, checkpoint: str | None = None) -> pd.DataFrame:
+    """Return the rows of the greatest depth, at one checkpoint or at all."""
+    rows = table[table["depth"] == table["depth"].max()]
+    return rows[rows["checkpoint"] == checkpoint] if checkpoint else rows
 
 
-def script(draw: Callable[[pd.DataFrame], matplotlib.figure.Figure], description: str) -> None:
-    """A figure's command line: read one table, draw it, write the SVG, and beside it what it draws,
-    a gzipped CSV."""
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--table", type=Path, required=True)
-    parser.add_argument("--variants", nargs="*", default=[], help="draw these only")
-    parser.add_argument("--depths", type=int, nargs="*", default=[], help="draw these only")
-    parser.add_argument("--out", type=Path, required=True)
-    arguments = parser.parse_args()
-    table = pd.read_csv(arguments.table)
-    for column, wanted in (("variant", arguments.variants), ("depth", arguments.depths)):
-        table = table[table[column].isin(wanted)] if wanted else table
-    apply()
-    save(draw(table), arguments.out)
-    with replacing(arguments.out.with_suffix(".csv.gz")) as path:
-        table.to_csv(path, index=False, compression={"method": "gzip", "mtime": 0})
+def depths(table: pd.DataFrame) -> dict[int, str]:
+    """Return the title of each depth in the table."""
+    return {depth: f"Depth {depth}" for depth in sorted(set(table["depth"]))}
 
 
-def direct_labels(axes: matplotlib.axes.Axes, ends: dict[str, tuple[float, float]]) -> None:
-    """Name each variant beside the last point of its line, spread so that names don't touch.
+def with_steps(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table with a column `step`, the number in the name of each checkpoint."""
+    steps = table["checkpoint"].replace("init", "step0").str.removeprefix("step")
+    return table.assign(step=steps.astype(int))
 
-    `ends` gives each variant's last point in data coordinates.
+
+def lines(
+    axes: plt.Axes, table: pd.DataFrame, x: str, y: str, marker: str | None = None, **labels
+) -> None:
+    """Draw one line per variant, the mean over seeds, with their range as a band.
+
+    The scale must still be linear: on a logarithmic axis, seaborn takes the mean of logarithms.
     """
-    figure = axes.figure
-    figure.canvas.draw()
-    gap = 1.25 * matplotlib.rcParams["legend.fontsize"] * figure.dpi / 72  # pixels
-    floor = -float("inf")
-    for variant, (x, y) in sorted(ends.items(), key=lambda item: item[1][1]):
-        _, height = axes.transData.transform((x, y))
-        floor = max(height, floor + gap)
-        axes.annotate(
-            LOOKS[variant].label, (x, y), xytext=(7, (floor - height) * 72 / figure.dpi),
-            textcoords="offset points", va="center", color=LOOKS[variant].colour,
-            fontsize=matplotlib.rcParams["legend.fontsize"], annotation_clip=False,
-        )  # fmt: skip
+    if not table.empty:  # a run may be too short for a checkpoint
+        look = {**styled(table["variant"]), "dashes": DASHES, "marker": marker}
+        sns.lineplot(table, x=x, y=y, **look, errorbar=("pi", 100), ax=axes)
+    axes.set(**labels)
 
 
-def lines(axes: matplotlib.axes.Axes, table: pd.DataFrame, x: str, y: str, **options) -> None:
-    """One line a variant: the mean over seeds, and their range as a band."""
-    if table.empty:  # a run too short for this moment leaves its panel empty
-        return
-    style = styled(set(table["variant"]))
-    del style["markers"]
-    sns.lineplot(
-        table, x=x, y=y, hue="variant", style="variant", **style, errorbar=("pi", 100), ax=axes,
-        legend=False, **options,
-    )  # fmt: skip
-
-
-def key(figure: matplotlib.figure.Figure, variants: set[str]) -> None:
+def key(figure: plt.Figure, variants: Iterable[str]) -> None:
     """Name the lines of all panels above them."""
-    handles = [
-        matplotlib.lines.Line2D(
-            [], [], color=LOOKS[name].colour, label=LOOKS[name].label,
-            linestyle=(0, LOOKS[name].dashes) if LOOKS[name].dashes else "-",
-        )
-        for name in ordered(variants)
-    ]  # fmt: skip
-    figure.legend(handles=handles, frameon=False, ncols=4, loc="outside upper center")
+    names = ordered(variants)
+    handles = [plt.Line2D([], [], **line(name), label=VARIANTS[name].label) for name in names]
+    figure.legend(handles=handles, ncols=4, loc="outside upper center")
 
 
-def by_moment(
-    table: pd.DataFrame, x: str, rows: dict[str, str]
-) -> tuple[matplotlib.figure.Figure, np.ndarray]:
-    """Two rows of panels, a column of the table in each, named by `rows`, against `x`: at
-    initialisation on the left, at the end on the right."""
-    figure, panels = plt.subplots(2, 2, figsize=(WIDTH, 3.9), sharex=True, sharey="row")
-    titles = {"init": "Initialisation", "end": "End"}
-    for row, (column, label) in zip(panels, rows.items(), strict=True):
-        for axes, moment in zip(row, titles, strict=True):
-            lines(axes, table[table["checkpoint"] == moment], x, column)
-            axes.set(ylabel=label, xlabel=x.capitalize())
-    for axes, title in zip(panels[0], titles.values(), strict=True):
+def panels(
+    table: pd.DataFrame, x: str, rows: dict[str, str], by: str, titles: dict, height=2.6, **labels
+) -> tuple[plt.Figure, np.ndarray]:
+    """Draw each column in `rows`, by its label, against `x`, one panel per value of `by`."""
+    size = {"figsize": (WIDTH, height), "sharex": "col", "sharey": "row", "squeeze": False}
+    figure, grid = plt.subplots(len(rows), len(titles), **size)
+    for row, (column, label) in zip(grid, rows.items(), strict=True):
+        for axes, value in zip(row, titles, strict=True):
+            here = table[table[by] == value]
+            lines(axes, here, x, column, **{"ylabel": label, "xlabel": x.capitalize(), **labels})
+    for axes, title in zip(grid[0], titles.values(), strict=True):
         axes.set(title=title)
-    key(figure, set(table["variant"]))
-    return figure, panels
+    key(figure, table["variant"])
+    return figure, grid
 
 
-def deepest(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the greatest depth."""
-    return table[table["depth"] == table["depth"].max()]
+def list_rows(axes: plt.Axes, labels: dict[float, str], handles: list) -> None:
+    """Label the rows of a chart by their heights, and put the legend above its right end."""
+    axes.set_yticks(list(labels), list(labels.values()))
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="y", color=INK, alpha=0.12, linewidth=0.5)
+    axes.legend(handles=handles, ncols=2, loc="lower right", bbox_to_anchor=(1, 0.995))

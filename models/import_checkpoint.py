@@ -3,8 +3,8 @@
     python -m models.import_checkpoint resnet20.th --out resnet20.pt [--cifar10 ARCHIVE]
 
 The file is a checkpoint of akamaster/pytorch_resnet_cifar10, or a state dict with its names. It
-becomes a checkpoint of ours, with the moment "end". Given CIFAR-10's binary archive, the test
-error is printed, on images standardised as those networks were trained.
+becomes the weights of a run at its end. Given CIFAR-10's binary archive, the command prints the
+test error, on images standardised as those networks were trained.
 """
 
 import argparse
@@ -14,13 +14,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from models import checkpoint
-from models.evaluate import evaluate
+from models import tensors
+from models.data.readers import read_cifar10
 from models.network import Network
-from models.sources import read_cifar10
-from models.variant import Variant
+from models.training.evaluate import evaluate
+from models.variant import Factors
 
-# Their channels, of pixels from 0 to 1: ImageNet's.
+# Mean and standard deviation of ImageNet's channels, for pixels from 0 to 1: the published networks
+# were trained with them.
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 NAMES = (
@@ -34,52 +35,38 @@ NAMES = (
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
-    """The state dict in a file, which may hold nothing but tensors, numbers and names.
-
-    Raises:
-        ValueError: it is no such file.
-    """
+    """Return the state dict in a file, which may hold nothing but tensors, numbers and names."""
     try:
         content = torch.load(path, weights_only=True, map_location="cpu")
-    except Exception as error:  # of any type: damaged bytes lead torch anywhere
+    except Exception as error:  # damaged bytes can make torch raise any type of error
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise ValueError(f"{path}: not a checkpoint: {reason}") from None
     state = content.get("state_dict", content) if isinstance(content, dict) else {}
-    if not (isinstance(state, dict) and state and all(isinstance(name, str) for name in state)
-            and all(isinstance(value, Tensor) for value in state.values())):  # fmt: skip
+    items = state.items() if isinstance(state, dict) else ()
+    if {(type(name), isinstance(value, Tensor)) for name, value in items} != {(str, True)}:
         raise ValueError(f"{path}: has no state dict, neither itself nor under 'state_dict'")
     return state
 
 
 def network_of(state: dict[str, Tensor]) -> Network:
-    """Our residual network with BatchNorm, in eval mode, with the weights of theirs.
-
-    Depth, width and classes are read from the shapes.
-
-    Raises:
-        ValueError: the names or shapes are not those of such a network.
-    """
+    """Return our residual network with BatchNorm, in eval mode, with the published weights."""
     ours = {}
     for name, value in state.items():
-        renamed = name
         for pattern, replacement in NAMES:
-            renamed = re.sub(pattern, replacement, renamed)
-        # They count a stage's blocks from 0.
-        renamed = re.sub(r"_block(\d+)", lambda match: f"_block{int(match[1]) + 1}", renamed)
-        ours[renamed] = value
+            name = re.sub(pattern, replacement, name)
+        # The published files count the blocks of a stage from 0.
+        ours[re.sub(r"_block(\d+)", lambda match: f"_block{int(match[1]) + 1}", name)] = value
     try:
         width, channels = ours["layers.stem.conv.weight"].shape[:2]
         classes = len(ours["layers.head.linear.bias"])
     except KeyError as error:
         raise ValueError(f"state dict: has no {error.args[0]!r}, by our names") from None
-    except (TypeError, ValueError):  # of a tensor with fewer axes
-        raise ValueError("state dict: its stem or its head is of no such shape") from None
+    except (TypeError, ValueError):  # a tensor has too few axes
+        raise ValueError("state dict: its stem or its head has too few axes") from None
     blocks = {name.split(".")[1] for name in ours if "_block" in name}
-    network = Network(Variant(), 2 * len(blocks) + 2, width, (channels, 32, 32), classes)
-    # BatchNorm counts its batches since PyTorch 0.4.1; nothing here reads the count.
-    counts = {k: v for k, v in network.state_dict().items() if k.endswith("num_batches_tracked")}
+    network = Network(Factors(), 2 * len(blocks) + 2, width, (channels, 32, 32), classes)
     try:
-        network.load_state_dict({**counts, **ours})
+        network.load_state_dict(ours)
     except RuntimeError as error:
         raise ValueError(f"state dict: {' '.join(str(error).split())}") from None
     return network.eval()
@@ -93,12 +80,12 @@ def main() -> None:
     arguments = parser.parse_args()
     try:
         network = network_of(read_checkpoint(arguments.checkpoint))
-        checkpoint.write(arguments.out, {"end": network.state_dict()})
+        tensors.write(arguments.out, {"end": network.state_dict()})
         if arguments.cifar10:
             arrays = read_cifar10(arguments.cifar10)
             mean, std = (torch.tensor(values)[:, None, None] for values in (MEAN, STD))
-            images = (torch.from_numpy(arrays["x_test"]) / 255 - mean) / std
-            labels = torch.from_numpy(arrays["y_test"]).long()
+            images = (torch.from_numpy(arrays.x_test) / 255 - mean) / std
+            labels = torch.from_numpy(arrays.y_test).long()
             print(f"test error {100 * evaluate(network, images, labels, 500)[1]:.2f} %")
     except (OSError, ValueError) as error:
         parser.exit(1, f"error: {error}\n")

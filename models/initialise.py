@@ -1,103 +1,100 @@
 """Initial weights, drawn from a seed alone: networks of equal shapes start from equal draws."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Iterable
 from contextlib import ExitStack
 
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
-from models.network import Block, Mixing, Network, Scale
-from models.variant import Variant
+from models.data.prepare import Dataset
+from models.network import Block, Mixing, Network
+from models.variant import Factors, Run
 
-NOISE = 0.1  # of dirac_noise: so much of He et al.'s weights is added to the identity
+NOISE = 0.1  # share of He et al.'s weights that dirac_noise adds to the identity
 
 Weighted = nn.Conv2d | nn.Linear
 
 
+def build(run: Run, data: Dataset, trained: dict[str, Tensor] | None = None) -> Network:
+    """Return the run's network with its initial weights, grown from `trained` if that is given."""
+    network = Network(run.factors, run.depth, run.width, data.train_inputs.shape[1:], data.classes)
+    initialise(network, run.factors, run.seed)  # on the CPU, so that all devices start equally
+    network.to(data.train_inputs.device)
+    size = run.train.evaluation_batch_size
+    sample = data.train_inputs[:: -(-len(data.train_inputs) // size)]  # evenly spaced: all classes
+    if trained is not None:
+        grow(network, trained, sample)
+    elif run.factors.init.startswith("dirac"):
+        start_at_identity(network, sample)
+    return network.to(memory_format=torch.channels_last)
+
+
 @torch.no_grad()
-def initialise(network: Network, variant: Variant, seed: int) -> None:
+def initialise(network: Network, factors: Factors, seed: int) -> None:
     """Set all weights; biases start at zero, BatchNorm at scale one and shift zero."""
-    generator = torch.Generator().manual_seed(seed)
-    stem, *others = [module for module in network.modules() if isinstance(module, Weighted)]
-    for module in (stem, *others):
-        INITS[variant.init](module, variant, module is stem, generator)
+    generator = Generator().manual_seed(seed)
+    weighted = [module for module in network.modules() if isinstance(module, Weighted)]
+    for module in weighted:  # the stem comes first
+        INITS[factors.init](module, factors, module is weighted[0], generator)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
-    SCALED[variant.branch_scale](network)
-    # Drawn last, so that the weights above are the same with any shortcut.
+    if factors.branch_scale == "fixup":
+        fixup(network)
+    # The fixed matrices are drawn last, so that the weights are the same with any shortcut.
     for module in network.modules():
         if isinstance(module, Mixing):
-            module.matrix.copy_(MATRICES[variant.shortcut](len(module.matrix), generator))
+            module.matrix.copy_(fixed_matrix(factors.shortcut, len(module.matrix), generator))
 
 
-def he(module: Weighted, variant: Variant, stem: bool, generator: torch.Generator) -> None:
-    """He et al. 2015: normal, variance 2 / fan-in before a ReLU, 1 / fan-in before activations that
-    keep the second moment by themselves, and in the head."""
-    halving = isinstance(module, nn.Conv2d) and variant.activation in ("relu", "crelu")
+def he(module: Weighted, factors: Factors, stem: bool, generator: Generator) -> None:
+    """Draw He et al.'s (2015) normal weights.
+
+    The variance is 2 / fan-in before a ReLU. It is 1 / fan-in in the head, and before activations
+    that keep the second moment by themselves.
+    """
+    halving = isinstance(module, nn.Conv2d) and factors.activation in ("relu", "crelu")
     gain = "relu" if halving else "linear"
     nn.init.kaiming_normal_(module.weight, nonlinearity=gain, generator=generator)
 
 
-def dirac(module: Weighted, variant: Variant, stem: bool, generator: torch.Generator) -> None:
-    """The identity where input and output have equal shapes, else He et al.'s."""
-    he(module, variant, stem, generator)
+def dirac(module: Weighted, factors: Factors, stem: bool, generator: Generator) -> None:
+    """Set the identity, plus noise if asked for, where input and output have equal shapes."""
+    he(module, factors, stem, generator)  # everywhere, so that later layers get the same draws
     if keeps_shape(module):
-        nn.init.dirac_(module.weight)
+        noise = NOISE if factors.init == "dirac_noise" else 0.0
+        module.weight.mul_(noise).add_(nn.init.dirac_(torch.empty_like(module.weight)))
 
 
-def dirac_noise(module: Weighted, variant: Variant, stem: bool, generator: torch.Generator) -> None:
-    """The same, plus NOISE times He et al.'s."""
-    he(module, variant, stem, generator)
-    if keeps_shape(module):
-        module.weight.mul_(NOISE).add_(nn.init.dirac_(torch.empty_like(module.weight)))
-
-
-def delta_orthogonal(
-    module: Weighted, variant: Variant, stem: bool, generator: torch.Generator
-) -> None:
-    """Xiao et al. 2018: an orthogonal matrix at the centre of the kernel, zero around it.
-
-    ReLU halves the second moment, which the weights make up for; tanh is at its critical point
-    without bias. The head is He et al.'s.
-    """
+def delta_orthogonal(module: Weighted, factors: Factors, stem: bool, generator: Generator) -> None:
+    """Set an orthogonal matrix at a kernel's centre and zero around it (Xiao et al. 2018)."""
     if isinstance(module, nn.Linear):
-        he(module, variant, stem, generator)
+        he(module, factors, stem, generator)
     else:
-        gain = math.sqrt(2 if variant.activation == "relu" else 1)
-        orthogonal_kernel_(module.weight, gain, spread(module, stem), generator)
+        gain = math.sqrt(2 if factors.activation == "relu" else 1)  # ReLU halves second moments
+        orthogonal_kernel_(module.weight, gain, stem or module.stride != (1, 1), generator)
 
 
-def looks_linear(
-    module: Weighted, variant: Variant, stem: bool, generator: torch.Generator
-) -> None:
-    """Balduzzi et al. 2017: weights [W, -W] on the two halves of CReLU's channels, with W
-    orthogonal, so that the network computes a linear map. The stem sees the image, which has no
-    second half. Where W stands in a kernel is as in `delta_orthogonal`."""
+def looks_linear(module: Weighted, factors: Factors, stem: bool, generator: Generator) -> None:
+    """Set weights [W, -W] on the two halves of CReLU's channels (Balduzzi et al. 2017).
+
+    W is orthogonal, so the network is linear. The stem sees the image, and gets W alone.
+    """
     channels_out, channels_in, *kernel = module.weight.shape
     half = torch.empty(channels_out, channels_in if stem else channels_in // 2, *kernel)
     if isinstance(module, nn.Linear):
         nn.init.orthogonal_(half, generator=generator)
     else:
-        orthogonal_kernel_(half, 1.0, spread(module, stem), generator)
+        orthogonal_kernel_(half, 1.0, stem or module.stride != (1, 1), generator)
     module.weight.copy_(half if stem else torch.cat([half, -half], 1))
 
 
-def spread(convolution: nn.Conv2d, stem: bool) -> bool:
-    """Whether an orthogonal kernel has to fill all of its positions: a centre alone would leave
-    out every second position of a strided convolution's input, and the stem with one channel
-    would give out the same picture in all of its own."""
-    return stem or convolution.stride != (1, 1)
+def orthogonal_kernel_(weight: Tensor, gain: float, whole: bool, generator: Generator) -> None:
+    """Set a kernel (C_out, C_in, H, W), as a whole or in its centre, to an orthogonal matrix.
 
-
-def orthogonal_kernel_(
-    weight: Tensor, gain: float, whole: bool, generator: torch.Generator
-) -> None:
-    """Fill a kernel (C_out, C_in, H, W) with `gain` times an orthogonal matrix: the whole of it,
-    as (C_out, C_in H W), or its centre, as (C_out, C_in), with zero around it.
-
-    Where the matrix has more rows than columns its columns are orthonormal, scaled to keep a
-    unit's second moment.
+    A centre alone would skip every second position of a strided convolution's input, and all
+    channels of the stem would show the same picture of a grey image. If the matrix has more rows
+    than columns, its columns are scaled to keep a unit's second moment.
     """
     channels_out, channels_in, height, width = weight.shape
     matrix = torch.empty(channels_out, weight[0].numel() if whole else channels_in)
@@ -113,105 +110,55 @@ def orthogonal_kernel_(
 INITS = {
     "he": he,
     "dirac": dirac,
-    "dirac_noise": dirac_noise,
+    "dirac_noise": dirac,
     "delta_orthogonal": delta_orthogonal,
     "looks_linear": looks_linear,
 }
 
 
 def keeps_shape(module: Weighted) -> bool:
-    return isinstance(module, nn.Conv2d) and (
-        module.in_channels == module.out_channels and module.stride == (1, 1)
-    )
-
-
-def skipinit(network: Network) -> None:
-    """De and Smith 2020: a scalar at the end of each branch, zero at first."""
-    for module in network.modules():
-        if isinstance(module, Scale):
-            nn.init.zeros_(module.factor)
+    same = isinstance(module, nn.Conv2d) and module.in_channels == module.out_channels
+    return same and module.stride == (1, 1)
 
 
 def fixup(network: Network) -> None:
-    """Zhang et al. 2019, for L branches of m convolutions: all but the last of a branch times
-    L^(-1 / (2m - 2)), the last zero, and the head zero."""
+    """Scale the weights of L branches of m convolutions as in Zhang et al. 2019.
+
+    The last convolution of a branch and the head are zero. The other convolutions of a branch are
+    multiplied by L^(-1 / (2m - 2)).
+    """
     branches = [layer.branch for layer in network.layers.values() if isinstance(layer, Block)]
     for branch in branches:
         *others, last = [module for module in branch if isinstance(module, nn.Conv2d)]
         for convolution in others:
             convolution.weight.mul_(len(branches) ** (-1 / (2 * len(others))))
         nn.init.zeros_(last.weight)
-    nn.init.zeros_(network.layers["head"][-1].weight)
+    nn.init.zeros_(network.layers["head"].linear.weight)
 
 
-SCALED = {"one": lambda network: None, "skipinit": skipinit, "fixup": fixup}
-
-
-def orthogonal(channels: int, generator: torch.Generator) -> Tensor:
-    return nn.init.orthogonal_(torch.empty(channels, channels), generator=generator)
-
-
-def signed_permutation(channels: int, generator: torch.Generator) -> Tensor:
-    signs = torch.randint(0, 2, (channels, 1), generator=generator) * 2.0 - 1
-    return signs * torch.eye(channels)[torch.randperm(channels, generator=generator)]
-
-
-def gaussian(channels: int, generator: torch.Generator) -> Tensor:
-    """Variance 1 / channels: it keeps a norm on average only."""
-    return torch.randn(channels, channels, generator=generator) / math.sqrt(channels)
-
-
-def scaled(channels: int, generator: torch.Generator) -> Tensor:
-    """He et al. 2016 (ECCV), table 1: half the identity."""
-    return torch.eye(channels) / 2
-
-
-MATRICES = {
-    "orthogonal": orthogonal,
-    "permutation": signed_permutation,
-    "gaussian": gaussian,
-    "scaled": scaled,
-}
-
-
-def measure(norm: nn.BatchNorm2d, arguments: tuple[Tensor]) -> None:
-    """Set BatchNorm's statistics to those of what it is about to see."""
-    variance, mean = torch.var_mean(arguments[0], (0, 2, 3), correction=0)
-    norm.running_mean.copy_(mean)
-    norm.running_var.copy_(variance)
-
-
-def undo(norm: nn.BatchNorm2d, arguments: tuple[Tensor]) -> None:
-    """And its scale and shift to their standard deviation and mean: it is then the identity
-    (Ioffe and Szegedy 2015, section 3)."""
-    measure(norm, arguments)
-    norm.weight.copy_((norm.running_var + norm.eps).sqrt())
-    norm.bias.copy_(norm.running_mean)
-
-
-def identity_norms(block: Block) -> list[nn.BatchNorm2d]:
-    """The norms of a block whose convolutions keep the shape of their input."""
-    return [
-        module
-        for kind, module in block.branch.named_children()
-        if isinstance(module, nn.BatchNorm2d)
-        and keeps_shape(block.branch.get_submodule(kind.replace("norm", "conv")))
-    ]
+def fixed_matrix(kind: str, channels: int, generator: Generator) -> Tensor:
+    """Return the matrix of a shortcut; half the identity is from table 1 of He et al. (ECCV)."""
+    match kind:
+        case "orthogonal":
+            return nn.init.orthogonal_(torch.empty(channels, channels), generator=generator)
+        case "permutation":
+            signs = torch.randint(0, 2, (channels, 1), generator=generator) * 2.0 - 1
+            return signs * torch.eye(channels)[torch.randperm(channels, generator=generator)]
+        case "gaussian":
+            return torch.randn(channels, channels, generator=generator) / math.sqrt(channels)
+        case "scaled":
+            return torch.eye(channels) / 2
 
 
 @torch.no_grad()
 def start_at_identity(network: Network, inputs: Tensor) -> None:
     """Make BatchNorm an identity, on `inputs` (B, C, H, W), wherever a block's convolution is one.
 
-    Rectifiers leave non-negative features as they are, so such a convolution, BatchNorm and ReLU
-    then compute the identity in eval mode, and nearly so with a batch's own statistics.
+    Both and ReLU then compute the identity in eval mode, because features are not negative.
     """
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
-    hooks = dict.fromkeys(norms, measure)
-    for layer in network.layers.values():
-        if isinstance(layer, Block):
-            hooks.update(dict.fromkeys(identity_norms(layer), undo))
-    look(network, inputs, hooks)
+    blocks = [layer for layer in network.layers.values() if isinstance(layer, Block)]
+    set_norms(network, inputs, blocks, norms)
 
 
 @torch.no_grad()
@@ -222,22 +169,39 @@ def grow(network: Network, trained: dict[str, Tensor], inputs: Tensor) -> None:
     identities, so that in eval mode the logits on `inputs` are the trained network's.
     """
     missing = network.load_state_dict(trained, strict=False).missing_keys
-    hooks = {}
-    for name in sorted({name.split(".")[1] for name in missing}):
-        for module in network.layers[name].modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.dirac_(module.weight)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
-        hooks.update(dict.fromkeys(identity_norms(network.layers[name]), undo))
-    look(network, inputs, hooks)
+    blocks = [network.layers[name] for name in sorted({name.split(".")[1] for name in missing})]
+    for module in nn.ModuleList(blocks).modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.dirac_(module.weight)
+    set_norms(network, inputs, blocks)
 
 
-def look(network: Network, inputs: Tensor, hooks: dict[nn.Module, Callable]) -> None:
-    """One pass over `inputs` in eval mode, in which each hook sees its module's input first."""
+def set_norms(
+    network: Network, inputs: Tensor, blocks: list[Block], norms: Iterable[nn.Module] = ()
+) -> None:
+    """Make norms of the blocks identities on `inputs`, where their convolution keeps the shape.
+
+    All `norms` get the statistics on `inputs`, which are computed once, in eval mode.
+    """
+    identities = {
+        module
+        for block in blocks
+        for name, module in block.branch.named_children()
+        if isinstance(module, nn.BatchNorm2d)
+        and keeps_shape(block.branch.get_submodule(name.replace("norm", "conv")))
+    }
+
+    def before(norm: nn.BatchNorm2d, arguments: tuple[Tensor]) -> None:
+        variance, mean = torch.var_mean(arguments[0], (0, 2, 3), correction=0)
+        norm.running_mean.copy_(mean)
+        norm.running_var.copy_(variance)
+        if norm in identities:  # as in section 3 of Ioffe and Szegedy 2015
+            norm.weight.copy_((norm.running_var + norm.eps).sqrt())
+            norm.bias.copy_(norm.running_mean)
+
     network.eval()
     with ExitStack() as stack:
-        for module, hook in hooks.items():
-            stack.enter_context(module.register_forward_pre_hook(hook))
+        for norm in identities.union(norms):
+            stack.enter_context(norm.register_forward_pre_hook(before))
         network(inputs)
     network.train()

@@ -1,54 +1,198 @@
 """The CIFAR family of He et al. 2016 (section 4.2), with its factors made explicit.
 
-A stem, three stages of blocks, and a linear head: 6n + 2 weight layers. A block has `span`
-convolutions, 3 wide. Each stage after the first halves every axis of the image and doubles the
-channels. Where a shortcut changes shape it subsamples and pads with zero channels (option A), so
-it has no parameters, and a plain network has exactly as many as its residual twin.
-
-    depth                  20     32     44     56    110    (32x32x3 input, width 16, with BN)
-    parameters, million  0.27   0.46   0.66   0.85   1.73
-
-"Without" is a module too: no norm is the identity, no shortcut is zero. So there is one forward.
+A network has a stem, three stages of blocks, and a linear head: 6n + 2 weight layers. A block has
+one or two convolutions, which are 3 wide. The first block of the second and of the third stage
+halves every axis of the image and doubles the channels. Where a shortcut changes shape, it
+subsamples and pads with channels of zeros (option A). So it has no parameters, and a plain network
+has exactly as many parameters as its residual twin.
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.tailored import TailoredReLU
-from models.variant import Variant
+from models.variant import Factors, six_n_plus_two
 
-# What a convolution comes with, in order; "+" is where a block adds its shortcut, after the last
-# of its convolutions. "shift" and "bias" are scalar
-# biases where Fixup has them, and nothing elsewhere.
-ORDERS = {
-    ("post_activation", "before"): ("shift", "conv", "norm", "+", "bias", "act"),
-    ("post_activation", "after"): ("shift", "conv", "+", "bias", "act", "norm"),
-    ("pre_activation", "before"): ("norm", "bias", "act", "shift", "conv", "+"),
-    ("pre_activation", "after"): ("bias", "act", "norm", "shift", "conv", "+"),
-}
+Stride = tuple[int, int]
+Shape = tuple[int, int, int]  # of an image: channels, height, width
 
 
-class Zero(nn.Module):
-    """The shortcut of a plain network: nothing is added to the branch."""
+def sequence(**modules: nn.Module | None) -> nn.Sequential:
+    """Return the given modules in a row, without those that are None."""
+    # The call of a module that does nothing would take a sixtieth of a small convolution's time.
+    present = {name: module for name, module in modules.items() if module is not None}
+    return nn.Sequential(OrderedDict(present))
 
-    def __init__(self, channels_in: int, channels_out: int, stride: tuple[int, int]):
+
+class Parts:
+    """The modules of networks with the given factors; a method returns None where they have none.
+
+    `size` is the height and width of the images. On an axis of length one, kernels are 1 wide.
+    """
+
+    def __init__(self, factors: Factors, depth: int, size: tuple[int, int]):
+        self.factors = factors
+        self.depth = depth
+        self.kernel = tuple(3 if length > 1 else 1 for length in size)
+        self.padding = tuple(1 if length > 1 else 0 for length in size)
+        self.halving = tuple(2 if length > 1 else 1 for length in size)  # the stride that halves
+        self.expansion = 2 if factors.activation == "crelu" else 1  # of channels, in an activation
+
+    def conv(self, channels_in: int, channels_out: int, stride: Stride = (1, 1)) -> nn.Conv2d:
+        """Return a convolution; it has a bias unless the norm, or Fixup, has biases of its own."""
+        bias = self.factors.norm == "none" and self.factors.branch_scale != "fixup"
+        return nn.Conv2d(channels_in, channels_out, self.kernel, stride, self.padding, bias=bias)
+
+    def norm(self, channels: int) -> nn.Module | None:
+        match self.factors.norm:
+            case "none":
+                return None
+            case "batch":
+                return nn.BatchNorm2d(channels)
+            case "batch_no_affine":
+                return nn.BatchNorm2d(channels, affine=False)
+            case "noisy_batch":
+                return nn.Sequential(nn.BatchNorm2d(channels), Noise())
+
+    def act(self) -> nn.Module:
+        match self.factors.activation:
+            case "relu":
+                # The shortcut of a pre-activation block reads the activation's input too, so the
+                # activation must not overwrite it. Nothing else reads it in other blocks.
+                return nn.ReLU(inplace=self.factors.block == "post_activation")
+            case "crelu":
+                return CReLU()
+            case "tanh":
+                return nn.Tanh()
+            case "tailored_relu":
+                return TailoredReLU(self.depth - 1)
+
+    def activation(self, channels: int, number: str = "") -> dict[str, nn.Module | None]:
+        """Return an activation and its norms; `number` ends their names."""
+        before = self.factors.norm_position == "before"
+        return {
+            f"norm{number}": self.norm(channels) if before else None,
+            f"bias{number}": self.shift(),
+            f"act{number}": self.act(),
+            f"norm_after{number}": None if before else self.norm(channels * self.expansion),
+        }
+
+    def shift(self) -> nn.Module | None:
+        """Return one of Fixup's scalar biases."""
+        return Shift() if self.factors.branch_scale == "fixup" else None
+
+    def scale(self) -> nn.Module | None:
+        return {"one": None, "skipinit": Scale(0.0), "fixup": Scale(1.0)}[self.factors.branch_scale]
+
+    def shortcut(self, channels_in: int, channels_out: int, stride: Stride) -> nn.Module | None:
+        if self.factors.shortcut == "none":
+            return None
+        kind = Identity if self.factors.shortcut == "identity" else Mixing
+        return kind(channels_in, channels_out, stride)
+
+
+class PostActivationBlock(nn.Module):
+    """Compute after(shortcut(x) + branch(x)), as in He et al. 2016 (CVPR).
+
+    The branch is conv1, norm1, act1, conv2, norm2; the second activation follows the addition. With
+    one convolution, the branch ends after norm1. `shape` is (channels_in, channels_out, stride).
+    """
+
+    def __init__(self, parts: Parts, channels_in: int, channels_out: int, stride: Stride = (1, 1)):
         super().__init__()
+        expanded = channels_out * parts.expansion
+        after = parts.activation(channels_out)
+        norm = after.pop("norm")  # the norm before the last activation ends the branch
+        layers = {"shift1": parts.shift(), "conv1": parts.conv(channels_in, channels_out, stride)}
+        if parts.factors.convolutions_per_block == 2:
+            layers |= parts.activation(channels_out, "1")
+            layers |= {"shift2": parts.shift(), "conv2": parts.conv(expanded, channels_out)}
+            layers["norm2"] = norm
+        else:
+            layers["norm1"] = norm
+        self.branch = sequence(**layers, scale=parts.scale())
+        self.shortcut = parts.shortcut(channels_in, channels_out, stride)
+        self.after = sequence(**after)
+        self.shape = (channels_in, expanded, stride)
 
-    def forward(self, x: Tensor) -> float:
-        return 0.0
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.branch(x)
+        return self.after(out if self.shortcut is None else self.shortcut(x) + out)
 
-    def plus(self, branch: Tensor, x: Tensor) -> Tensor:
-        return branch  # the zero is not added, which takes a twentieth of a step
+
+class PreActivationBlock(nn.Module):
+    """Compute shortcut(x) + branch(x), as in He et al. 2016 (ECCV).
+
+    The branch is norm1, act1, conv1, norm2, act2, conv2. With one convolution, the branch ends
+    after conv1. `shape` is (channels_in, channels_out, stride).
+    """
+
+    def __init__(self, parts: Parts, channels_in: int, channels_out: int, stride: Stride = (1, 1)):
+        super().__init__()
+        expanded_in, expanded = channels_in * parts.expansion, channels_out * parts.expansion
+        layers = parts.activation(channels_in, "1")
+        layers |= {"shift1": parts.shift(), "conv1": parts.conv(expanded_in, channels_out, stride)}
+        if parts.factors.convolutions_per_block == 2:
+            layers |= parts.activation(channels_out, "2")
+            layers |= {"shift2": parts.shift(), "conv2": parts.conv(expanded, channels_out)}
+        self.branch = sequence(**layers, scale=parts.scale())
+        self.shortcut = parts.shortcut(channels_in, channels_out, stride)
+        self.shape = (channels_in, channels_out, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.branch(x)
+        return out if self.shortcut is None else self.shortcut(x) + out
+
+
+Block = PostActivationBlock | PreActivationBlock
+
+
+class Network(nn.Module):
+    """Compute logits (B, classes) of images (B, C, H, W).
+
+    The layers are named stem, stage1_block1, ..., stage3_block<n>, head, and run in that order.
+    """
+
+    def __init__(self, factors: Factors, depth: int, width: int, shape: Shape, classes: int):
+        super().__init__()
+        image_channels, *size = shape
+        parts = Parts(factors, six_n_plus_two(depth), size)
+        pre_activation = factors.block == "pre_activation"
+        block_type = PreActivationBlock if pre_activation else PostActivationBlock
+        blocks = (depth - 2) // 3 // factors.convolutions_per_block  # of a stage
+        stem = {"conv": parts.conv(image_channels, width)}
+        channels = width
+        if not pre_activation:
+            stem |= parts.activation(channels)
+            channels *= parts.expansion
+        self.layers = nn.ModuleDict({"stem": sequence(**stem)})
+        for stage in (1, 2, 3):
+            for i in range(1, blocks + 1):
+                stride = parts.halving if stage > 1 and i == 1 else (1, 1)
+                block = block_type(parts, channels, width * 2 ** (stage - 1), stride)
+                self.layers[f"stage{stage}_block{i}"] = block
+                channels = block.shape[1]
+        head = parts.activation(channels) if pre_activation else {}
+        linear = nn.Linear(width * 4 * parts.expansion, classes)
+        head |= {"shift": parts.shift(), "mean": Mean(), "linear": linear}
+        self.layers["head"] = sequence(**head)
+
+    def forward(self, x: Tensor, features: dict[str, Tensor] | None = None) -> Tensor:
+        """Return the logits, and put the output of each layer into `features`, by its name."""
+        for name, layer in self.layers.items():
+            x = layer(x)
+            if features is not None:
+                features[name] = x
+        return x
 
 
 class Identity(nn.Module):
     """He et al.'s option A: the identity where shapes agree, else subsample and pad channels."""
 
-    def __init__(self, channels_in: int, channels_out: int, stride: tuple[int, int]):
+    def __init__(self, channels_in: int, channels_out: int, stride: Stride):
         super().__init__()
         self.stride = stride
         self.same = channels_in == channels_out and stride == (1, 1)
@@ -56,31 +200,31 @@ class Identity(nn.Module):
         self.after = channels_out - channels_in - self.before
 
     def forward(self, x: Tensor) -> Tensor:  # (B, C_in, H, W) -> (B, C_out, H', W')
-        if self.same:  # to pad by nothing copies
+        if self.same:  # padding with nothing would make a copy
             return x
-        # The mean of one position is that position, and its gradient is sooner made than a slice's.
+        # The mean of one position is that position. PyTorch computes the gradient of this pooling
+        # faster than that of a slice.
         return F.pad(F.avg_pool2d(x, 1, self.stride), (0, 0, 0, 0, self.before, self.after))
-
-    def plus(self, branch: Tensor, x: Tensor) -> Tensor:
-        return self(x) + branch
 
 
 class Mixing(Identity):
-    """Option A, then a fixed linear map of the channels, drawn in models/initialise.py."""
+    """Option A, then a fixed linear map of the channels, which models/initialise.py draws."""
 
-    def __init__(self, channels_in: int, channels_out: int, stride: tuple[int, int]):
+    def __init__(self, channels_in: int, channels_out: int, stride: Stride):
         super().__init__(channels_in, channels_out, stride)
         self.register_buffer("matrix", torch.eye(channels_out))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:  # (B, C_in, H, W) -> (B, C_out, H', W')
         return F.conv2d(super().forward(x), self.matrix[:, :, None, None])
 
 
 class Noise(nn.Module):
-    """The noise that Santurkar et al. 2018 put after BatchNorm, to move its outputs' distribution
-    at every step: channel j of example i becomes s_ij x + m_ij, where m_ij is uniform about mu_j,
-    s_ij normal about sigma_j, and mu_j and sigma_j are themselves drawn anew (their appendix A).
-    None in eval mode. Draws from the global generator."""
+    """The noise after BatchNorm with which Santurkar et al. 2018 move its outputs' distribution.
+
+    Channel j of example i becomes s_ij x + m_ij, where m_ij is uniform about mu_j and s_ij is
+    normal about sigma_j. At every step mu_j and sigma_j are drawn anew (their appendix A), from the
+    global generator. There is no noise in eval mode.
+    """
 
     MEAN, STD, SPREAD = 0.5, 1.25, 0.1
 
@@ -100,25 +244,25 @@ class Noise(nn.Module):
 
 
 class CReLU(nn.Module):
-    """The rectified input and the rectified negative input, one after the other in channels."""
+    """Concatenate the rectified input and the rectified negative input along the channels."""
 
     def forward(self, x: Tensor) -> Tensor:  # (B, C, H, W) -> (B, 2C, H, W)
         return torch.cat([x, -x], 1).relu_()
 
 
 class Scale(nn.Module):
-    """A learned scalar factor, zero at first in SkipInit and one in Fixup."""
+    """Multiply by a learned scalar; SkipInit starts at zero (De and Smith 2020), Fixup at one."""
 
-    def __init__(self):
+    def __init__(self, start: float):
         super().__init__()
-        self.factor = nn.Parameter(torch.ones(()))
+        self.factor = nn.Parameter(torch.tensor(start))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.factor * x
 
 
 class Shift(nn.Module):
-    """A learned scalar bias, zero at first (Zhang et al. 2019)."""
+    """Add a learned scalar, which starts at zero (Zhang et al. 2019)."""
 
     def __init__(self):
         super().__init__()
@@ -128,156 +272,8 @@ class Shift(nn.Module):
         return x + self.bias
 
 
-SHORTCUTS = {
-    "none": Zero, "identity": Identity,
-    "orthogonal": Mixing, "permutation": Mixing, "gaussian": Mixing, "scaled": Mixing,
-}  # fmt: skip
-NORMS = {
-    "none": lambda channels: nn.Identity(),
-    "batch": nn.BatchNorm2d,
-    "batch_no_affine": lambda channels: nn.BatchNorm2d(channels, affine=False),
-    "noisy_batch": lambda channels: nn.Sequential(nn.BatchNorm2d(channels), Noise()),
-}
-ACTIVATIONS = {
-    # In place where nothing else reads the input, which a pre-activation's shortcut does.
-    "relu": lambda variant, depth: nn.ReLU(inplace=variant.block == "post_activation"),
-    "crelu": lambda variant, depth: CReLU(),
-    "tanh": lambda variant, depth: nn.Tanh(),
-    "tailored_relu": lambda variant, depth: TailoredReLU(depth - 1),
-}
-EXPANSION = {"relu": 1, "crelu": 2, "tanh": 1, "tailored_relu": 1}  # of channels
-SCALES = {"one": nn.Identity, "skipinit": Scale, "fixup": Scale}
-SHIFTS = {"one": nn.Identity, "skipinit": nn.Identity, "fixup": Shift}
-
-
-def chain(
-    variant: Variant, depth: int, kinds: Sequence[str], channels: int, channels_out: int,
-    wide: tuple[bool, bool], stride: tuple[int, int] = (1, 1),
-) -> tuple[nn.Sequential, int]:  # fmt: skip
-    """Modules of these kinds ("conv1", "norm1", ...) from `channels`, and the channels they give.
-
-    The first convolution takes the stride.
-    """
-    modules: dict[str, nn.Module] = {}
-    for kind in kinds:
-        match kind.rstrip("12"):
-            case "conv":
-                modules[kind] = convolution(variant, channels, channels_out, wide, stride)
-                channels, stride = channels_out, (1, 1)
-            case "norm":
-                modules[kind] = NORMS[variant.norm](channels)
-            case "act":
-                modules[kind] = ACTIVATIONS[variant.activation](variant, depth)
-                channels *= EXPANSION[variant.activation]
-            case "scale":
-                modules[kind] = SCALES[variant.branch_scale]()
-            case _:
-                modules[kind] = SHIFTS[variant.branch_scale]()
-    # To call an identity takes a sixtieth of the time of a small convolution, and there would be
-    # three or four for each.
-    present = {kind: each for kind, each in modules.items() if not isinstance(each, nn.Identity)}
-    return nn.Sequential(OrderedDict(present)), channels
-
-
-class Block(nn.Module):
-    """after(shortcut(x) + branch(x)). In He et al. 2016 the branch is conv, norm, activation,
-    conv, norm, and the activation comes after the addition."""
-
-    def __init__(
-        self, variant: Variant, depth: int, channels_in: int, channels_out: int,
-        wide: tuple[bool, bool], halve: bool,
-    ):  # fmt: skip
-        super().__init__()
-        stride = tuple(2 if axis and halve else 1 for axis in wide)
-        order = ORDERS[variant.block, variant.norm_position]
-        plus = order.index("+")
-        every = [kind for kind in order if kind != "+"]
-        last = variant.span
-        kinds = [f"{kind}{i}" for i in range(1, last) for kind in every]
-        kinds += [f"{kind}{last}" for kind in order[:plus]]
-        self.branch, channels = chain(
-            variant, depth, [*kinds, "scale"], channels_in, channels_out, wide, stride
-        )
-        self.shortcut = SHORTCUTS[variant.shortcut](channels_in, channels, stride)
-        self.after, self.channels = chain(
-            variant, depth, order[plus + 1 :], channels, channels_out, wide
-        )
-        self.shape = (channels_in, self.channels, stride)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.after(self.shortcut.plus(self.branch(x), x))
-
-
-class Network(nn.Module):
-    """Logits (B, classes) of images (B, C, H, W).
-
-    Its layers are named stem, stage1_block1, ..., stage3_block<n>, head, and run in that order.
-
-    Raises:
-        ValueError: the depth is not 6n + 2 with n at least 1.
-    """
-
-    def __init__(
-        self, variant: Variant, depth: int, width: int, shape: tuple[int, int, int], classes: int
-    ):
-        super().__init__()
-        pairs, remainder = divmod(depth - 2, 6)
-        if remainder or pairs < 1:
-            raise ValueError(f"depth: {depth} is not 6n + 2; the nearest are {nearest(depth)}")
-        blocks = 2 * pairs // variant.span  # of a stage
-        channels, *size = shape
-        wide = tuple(axis > 1 for axis in size)  # the axes along which there is something to see
-        order = [kind for kind in ORDERS[variant.block, variant.norm_position] if kind != "+"]
-        first = order.index("conv")
-        self.layers = nn.ModuleDict()
-        self.layers["stem"], channels = chain(variant, depth, order[first:], channels, width, wide)
-        for stage in (1, 2, 3):
-            for i in range(1, blocks + 1):
-                halve = stage > 1 and i == 1
-                block = Block(variant, depth, channels, width * 2 ** (stage - 1), wide, halve)
-                self.layers[f"stage{stage}_block{i}"] = block
-                channels = block.channels
-        # What a pre-activation network has before a convolution, it has before its head too.
-        self.layers["head"], channels = chain(
-            variant, depth, order[:first], channels, channels, wide
-        )
-        self.layers["head"].add_module("mean", Mean())
-        self.layers["head"].add_module("linear", nn.Linear(channels, classes))
-
-    def forward(self, x: Tensor, features: dict[str, Tensor] | None = None) -> Tensor:
-        """The logits; the output of each layer goes into `features`, by name, if it is given."""
-        for name, layer in self.layers.items():
-            x = layer(x)
-            if features is not None:
-                features[name] = x
-        return x
-
-
 class Mean(nn.Module):
-    """The mean over positions. (The gradient of PyTorch's adaptive pooling is not deterministic
-    on a GPU.)"""
+    """Take the mean over positions; PyTorch's adaptive pooling is not deterministic on a GPU."""
 
     def forward(self, x: Tensor) -> Tensor:  # (B, C, H, W) -> (B, C)
         return x.mean((2, 3))
-
-
-def convolution(
-    variant: Variant, channels_in: int, channels_out: int, wide: tuple[bool, bool],
-    stride: tuple[int, int] = (1, 1),
-) -> nn.Conv2d:  # fmt: skip
-    """3 wide along each wide axis, padded to keep its length; a bias unless norm or Fixup has
-    one."""
-    return nn.Conv2d(
-        channels_in,
-        channels_out,
-        kernel_size=tuple(3 if axis else 1 for axis in wide),
-        padding=tuple(1 if axis else 0 for axis in wide),
-        stride=stride,
-        bias=variant.norm == "none" and variant.branch_scale != "fixup",
-    )
-
-
-def nearest(depth: int) -> str:
-    """The depths 6n + 2 on either side of `depth`, for a message."""
-    below = max(8, (depth - 2) // 6 * 6 + 2)
-    return f"{below} and {below + 6}"

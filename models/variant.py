@@ -1,160 +1,188 @@
-"""What a run is: the factors of its network, how it is trained, and from which seed.
+"""What a network and a run are: typed values, which are written to JSON and read from it.
 
-A run is a value. Written to `run.json` it is enough to repeat the run alone:
+A network is a point in a small space of factors. `workflow/config/variants.yaml` names the points
+that are studied. A run is one network, trained once, and its `run.json` is enough to repeat it:
 
-    python -m models.train --spec run.json --out DIR
+    python -m models.training.train --spec run.json --out DIR
 """
 
-import json
-import math
 import re
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal, Self
 
-from models.records import build
+from pydantic import AfterValidator, Field, model_validator
 
-MOMENT = r"init|end|step[1-9]\d{0,8}"  # of a run: as many steps done
+from models.files import nearest, read_json, read_yaml
+from models.typed import Typed, typed
+
+VARIANTS = Path(__file__).resolve().parent.parent / "workflow/config/variants.yaml"
 
 
-@dataclass(frozen=True)
-class Variant:
-    """A point in the space of networks. What is not said is as in He et al. 2016 (CVPR)."""
+def six_n_plus_two(depth: int) -> int:
+    """Return a number of weight layers that three equal stages of two-layer blocks can have."""
+    if depth < 8 or (depth - 2) % 6:
+        below = max(8, (depth - 2) // 6 * 6 + 2)
+        raise ValueError(f"{depth} is not 6n + 2; the nearest are {below} and {below + 6}")
+    return depth
 
-    # What is added to a block's branch: nothing, the input, or a fixed linear map of it.
-    shortcut: Literal["none", "identity", "orthogonal", "permutation", "gaussian", "scaled"] = (
-        "identity"
-    )
-    span: Literal[1, 2] = 2  # convolutions of a block, which its shortcut passes by
+
+def matching(pattern: str, words: str) -> AfterValidator:
+    """Refuse a text that does not match `pattern`, which `words` describe to the user."""
+
+    def check(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(f"{text!r} is not {words}")
+        return text
+
+    return AfterValidator(check)
+
+
+NAME = "[a-z][a-z0-9_]{0,63}"
+A_NAME = "a name of at most 64 lower-case letters, digits and _, with a letter first"
+Shortcut = Literal["none", "identity", "orthogonal", "permutation", "gaussian", "scaled"]
+Depth = Annotated[int, AfterValidator(six_n_plus_two)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Name = Annotated[str, matching(NAME, A_NAME)]
+# The state of a run after a number of steps
+Checkpoint = Annotated[str, matching(r"init|end|step[1-9]\d{0,8}", "init, end, or step1, step2, …")]
+
+
+class Factors(Typed):
+    """A point in the space of networks. The defaults are He et al. 2016 (CVPR)."""
+
+    # What is added to a block's branch
+    shortcut: Shortcut = "identity"
+    convolutions_per_block: Literal[1, 2] = 2
+    # Normalisation of each convolution's output, before or after the activation
     norm: Literal["none", "batch", "batch_no_affine", "noisy_batch"] = "batch"
-    norm_position: Literal["before", "after"] = "before"  # the activation
+    norm_position: Literal["before", "after"] = "before"
     activation: Literal["relu", "crelu", "tanh", "tailored_relu"] = "relu"
+    # Whether the activation follows the addition or precedes the convolutions
     block: Literal["post_activation", "pre_activation"] = "post_activation"
+    # Learned scalars of a branch
     branch_scale: Literal["one", "skipinit", "fixup"] = "one"
     init: Literal["he", "dirac", "dirac_noise", "looks_linear", "delta_orthogonal"] = "he"
 
-    def __post_init__(self) -> None:
-        for wrong, message in (
-            (
-                self.activation == "crelu" and self.shortcut != "none",
-                "activation: crelu doubles the channels, so shortcut must be none",
-            ),
-            (
-                self.init == "looks_linear" and self.activation != "crelu",
-                "init: looks_linear mirrors weights, so activation must be crelu",
-            ),
-            (
-                self.init.startswith("dirac") and not self.can_be_identity(),
-                f"init: {self.init} makes an identity only of plain blocks with ReLU last, "
-                "norm none or batch",
-            ),
-        ):
-            if wrong:
-                raise ValueError(f"factors.{message}")
+    @model_validator(mode="after")
+    def combination(self) -> Self:
+        if self.activation == "crelu" and self.shortcut != "none":
+            raise ValueError("activation: crelu doubles the channels, so shortcut must be none")
+        if self.init == "looks_linear" and self.activation != "crelu":
+            raise ValueError("init: looks_linear mirrors weights, so activation must be crelu")
+        if self.init.startswith("dirac") and not self.can_be_identity():
+            raise ValueError(f"init: {self.init} needs plain blocks, ReLU last, norm none or batch")
+        return self
 
     def can_be_identity(self) -> bool:
-        """Whether a block of identity convolutions can be the identity."""
+        """Return whether a block of identity convolutions can be the identity."""
         order = (self.shortcut, self.activation, self.block, self.norm_position)
         plain = order == ("none", "relu", "post_activation", "before")
         return plain and self.norm in ("none", "batch")
 
 
-@dataclass(frozen=True)
-class TrainSpec:
-    """Stochastic gradient descent: linear warm-up, then a decay, step by step."""
+class Times(Typed):
+    """Multiples of what the study gives to every network."""
 
-    epochs: int
-    batch_size: int
-    lr: float  # the peak, reached at the end of the warm-up
-    schedule: Literal["cosine", "staircase"]  # see DECAYS in models/train.py
-    warmup_steps: int
-    momentum: float
-    weight_decay: float  # on every parameter, as in He et al. 2016
-    gradient: Literal["raw", "clipped", "layerwise"]  # see GRADIENTS in models/train.py
-    gradient_clip: float  # largest norm of the whole gradient, where it is clipped
-    augmentation: Literal["none", "crop_and_flip"]
-    precision: Literal["float32", "bfloat16"]  # bfloat16: autocast where the device is a GPU
-    record_every: int  # steps between two rows of the history
-    evaluation_batch_size: int
-
-    def __post_init__(self) -> None:
-        for key, least, most in (
-            ("epochs", 1, math.inf),
-            ("batch_size", 1, math.inf),
-            ("lr", 0, math.inf),
-            ("warmup_steps", 0, math.inf),
-            ("momentum", 0, 1),
-            ("weight_decay", 0, math.inf),
-            ("gradient_clip", 0, math.inf),
-            ("record_every", 1, math.inf),
-            ("evaluation_batch_size", 1, math.inf),
-        ):
-            refuse_outside(f"train.{key}", getattr(self, key), least, most)
+    epochs: int = Field(1, ge=1)
+    width: int = Field(1, ge=1)
 
 
-@dataclass(frozen=True)
-class Run:
+class Variant(Typed):
+    """An entry of variants.yaml, whose first lines tell the meaning of each key."""
+
+    label: str = Field(min_length=1)
+    baseline: str | None = None
+    explanation: str | None = None
+    factors: Factors = Factors()
+    gradient: Literal["layerwise"] | None = None
+    times: Times = Times()
+    start: str | None = None
+
+
+def read_variants(path: Path = VARIANTS) -> dict[str, Variant]:
+    """Return every known variant by its name, in the order of the file."""
+    variants = {}
+    for name, entry in read_yaml(path).items():
+        if not re.fullmatch(NAME, str(name)):
+            raise ValueError(f"{path.name}: {name!r} is not {A_NAME}")
+        variants[name] = typed(Variant, entry, f"{path.name}: {name}")
+    for name, variant in variants.items():
+        where = f"{path.name}: {name}"
+        for key in ("baseline", "start"):
+            other = getattr(variant, key)
+            if other is not None and other not in variants:
+                raise ValueError(f"{where}.{key}: {other!r} is not known{nearest(other, variants)}")
+        if variant.baseline and variants[variant.baseline].baseline:
+            raise ValueError(f"{where}.baseline: {variant.baseline} has a baseline itself")
+        if variant.start and variants[variant.start].factors != variant.factors:
+            raise ValueError(f"{where}.start: {variant.start} has other factors")
+    return variants
+
+
+class TrainingSettings(Typed):
+    """Stochastic gradient descent: a linear warm-up, then a decay, step by step."""
+
+    epochs: int = Field(ge=1, description="passes over the training set, warm-up included")
+    batch_size: int = Field(ge=2, description="examples a step")
+    momentum: float = Field(ge=0, lt=1, description="momentum of the gradient")
+    weight_decay: float = Field(ge=0, description="L2 penalty on every parameter")
+    schedule: Literal["cosine", "staircase"] = Field(description="decay; staircase as in He et al.")
+    warmup_steps: int = Field(ge=0, description="steps until the learning rate is at its peak")
+    gradient_clip: float = Field(gt=0, description="largest norm of the gradient without BatchNorm")
+    augmentation: Literal["none", "crop_and_flip"] = Field(description="of images, as in He et al.")
+    precision: Literal["float32", "bfloat16"] = Field(description="of products on a GPU")
+    record_every: int = Field(ge=1, description="steps between two rows of a run's history")
+    evaluation_batch_size: int = Field(ge=2, description="examples that are evaluated at once")
+
+    def total_steps(self, examples: int) -> int:
+        """Return the number of steps; what does not fill a batch waits for the next epoch."""
+        if self.batch_size > examples:
+            size = self.batch_size
+            raise ValueError(f"batch_size: {size} is more than the {examples} training examples")
+        total = self.epochs * (examples // self.batch_size)
+        if self.warmup_steps >= total:
+            raise ValueError(f"warmup_steps: {self.warmup_steps} leaves none of the {total} steps")
+        return total
+
+
+class Training(TrainingSettings):
+    """How one run is trained."""
+
+    lr: float = Field(ge=0, description="peak learning rate, reached at the end of the warm-up")
+    gradient: Literal["raw", "clipped", "layerwise"] = Field(description="its change before a step")
+
+
+class Run(Typed):
     """One network, trained once."""
 
-    dataset: str
-    variant: str  # the name of `factors` in the study
-    factors: Variant
-    depth: int  # weight layers, 6n + 2
-    width: int  # channels of the first stage
-    seed: int  # of the initial weights and of the data order
-    train: TrainSpec
-    checkpoints: tuple[str, ...]  # the moments whose weights are kept: init, step<n>, end
-    start: "Run | None" = None  # trained first; this network is grown from its end
+    dataset: str = Field(description="name of the data set")
+    variant: str = Field(description="name of the network in variants.yaml")
+    factors: Factors = Field(description="what the network is")
+    depth: Depth = Field(description="weight layers, 6n + 2")
+    width: int = Field(ge=1, description="channels of the first stage")
+    seed: Seed = Field(description="seed of the initial weights and of the data order")
+    train: Training = Field(description="how the network is trained")
+    checkpoints: list[Checkpoint] = Field(description="the checkpoints whose weights are kept")
+    start: "Run | None" = Field(None, description="the run from whose end this network grows")
 
-    def __post_init__(self) -> None:
-        refuse_outside("depth", self.depth, 8, math.inf)
-        refuse_outside("width", self.width, 1, math.inf)
-        refuse_outside("seed", self.seed, 0, 2**32)
-        for moment in self.checkpoints:
-            if not re.fullmatch(MOMENT, moment):
-                raise ValueError(f"checkpoints: {moment!r} is not init, end, or step1, step2, ...")
+    @model_validator(mode="after")
+    def growth(self) -> Self:
         if self.start is None:
-            return
+            return self
         if self.factors != self.start.factors or self.width != self.start.width:
             raise ValueError("start: a network grows from one of its own factors and width")
         if self.start.depth > self.depth:
             raise ValueError(f"start.depth: {self.start.depth} is more than depth: {self.depth}")
         if self.start.start is not None or not self.factors.can_be_identity():
             raise ValueError("start: only plain networks with ReLU grow, and only once")
-
-
-def refuse_outside(key: str, x: float, least: float, most: float) -> None:
-    """Raises ValueError unless `x` is a number from `least` up to, but not including, `most`."""
-    if isinstance(x, bool) or not least <= x < most:
-        raise ValueError(f"{key}: {x} is not a number from {least} up to {most}")
-
-
-def moments(given: object) -> tuple[str, ...]:
-    if not isinstance(given, list) or not all(isinstance(moment, str) for moment in given):
-        raise ValueError(f"checkpoints: {given!r} is not a list of moments")
-    return tuple(given)
+        return self
 
 
 def read_run(path: Path) -> Run:
-    """The run written in `path`.
-
-    Raises:
-        ValueError: a key is missing, unknown or of the wrong type; the message names it.
-    """
-    try:
-        return from_dict(json.loads(path.read_text()))
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
-
-
-def from_dict(data: dict) -> Run:
-    """A run from plain data, as JSON holds it.
-
-    Raises:
-        ValueError: a key is missing, unknown or of the wrong type; the message names it.
-    """
-    return build(Run, data, {tuple[str, ...]: moments})
+    """Return the run in a file; a ValueError names the file and the key."""
+    return typed(Run, read_json(path), str(path))
 
 
 def to_json(run: Run) -> str:
-    return json.dumps(asdict(run), indent=2) + "\n"
+    """Return a run as the text of its `run.json`."""
+    return run.model_dump_json(indent=2) + "\n"

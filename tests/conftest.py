@@ -1,4 +1,4 @@
-"""The quick study, run once for all tests, in a copy of the project."""
+"""Run the quick study once for all tests, in a copy of the project."""
 
 import os
 import shutil
@@ -9,39 +9,30 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-# Small networks, and as many processes as processors: more threads would wait for each other.
+# As many test processes run as there are processors, so more threads would wait for each other.
 os.environ["OMP_NUM_THREADS"] = "1"
 
 ROOT = Path(__file__).resolve().parent.parent
-PARTS = ("Snakefile", "environment.yml", "models", "analysis", "report", "workflow")
 QUICK = ("--cores", "2", "--configfile", "workflow/config/quick.yaml")
-
-
 LONGEST = ("test_slurm", "test_resume", "test_own_images", "test_kill", "test_warm", "test_paper")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest files first, so that processes side by side end together."""
-    last = len(LONGEST)
-    items.sort(
-        key=lambda item: LONGEST.index(name) if (name := item.path.stem) in LONGEST else last
-    )
+    """Begin with the longest files, so that processes side by side end together."""
+    items.sort(key=lambda item: (*LONGEST, item.path.stem).index(item.path.stem))
 
 
 def copy_project(folder: Path) -> Path:
-    """A copy of all that Snakemake needs."""
-    for part in PARTS:
-        if (ROOT / part).is_dir():
-            shutil.copytree(
-                ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__")
-            )
-        else:
-            shutil.copy2(ROOT / part, folder / part)
+    """Copy all that Snakemake needs into a folder, and return the folder."""
+    for file in ("Snakefile", "environment.yml"):
+        shutil.copy2(ROOT / file, folder)
+    for part in ("models", "analysis", "report", "workflow"):
+        shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
     return folder
 
 
 def environment(first: str = "") -> dict[str, str]:
-    """This process's, with this Python first on the path, but for what is to come before it."""
+    """Return this process's environment with `first` and then this Python in front of the path."""
     path = f"{first}{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     return {**os.environ, "PATH": path}
 
@@ -55,7 +46,7 @@ def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]
 
 
 def command(module: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run one of the project's modules."""
+    """Run one of the project's modules as a command."""
     return subprocess.run(
         [sys.executable, "-m", module, *map(str, arguments)],
         cwd=ROOT, capture_output=True, text=True, check=False,
@@ -64,7 +55,7 @@ def command(module: str, *arguments: object) -> subprocess.CompletedProcess[str]
 
 @pytest.fixture(scope="session")
 def quick_project(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
-    """A copy of the project in which the quick study has been run, one for all test processes."""
+    """Return a copy of the project with the finished quick study, shared by all test processes."""
     base = tmp_path_factory.getbasetemp()
     folder = (base if worker_id == "master" else base.parent) / "quick"
     with FileLock(f"{folder}.lock"):
@@ -76,7 +67,13 @@ def quick_project(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> P
     return folder
 
 
+@pytest.fixture
+def finished(quick_project: Path, tmp_path: Path) -> Path:
+    """Return a copy of the project with the finished quick study, to edit."""
+    return shutil.copytree(quick_project, tmp_path / "project", copy_function=shutil.copy2)
+
+
 @pytest.fixture(scope="session")
 def quick_study(quick_project: Path) -> Path:
-    """The results of the quick study."""
+    """Return the results of the quick study."""
     return quick_project / "results/quick"

@@ -1,4 +1,4 @@
-"""The whole workflow is killed in the middle, and run again."""
+"""Test that the whole workflow survives a kill, and that a GPU runs one job at a time."""
 
 import os
 import re
@@ -12,12 +12,11 @@ import pandas as pd
 import pytest
 from conftest import QUICK, copy_project, environment, snakemake
 
-COST = ["train_seconds"]  # a column that no two runs agree in
-TIMES = {"cost.csv", "forecast.csv"}  # tables of nothing else
+SECONDS = ["train_seconds"]  # a column in which no two runs agree
 
 
 def start(folder: Path, *arguments: str, path: str = "") -> subprocess.Popen:
-    """Snakemake in a process group of its own; `path` is searched for programs first."""
+    """Start Snakemake in a process group of its own. `path` is searched for programs first."""
     return subprocess.Popen(
         [sys.executable, "-m", "snakemake", *arguments],
         cwd=folder, env=environment(path), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL,
@@ -26,61 +25,45 @@ def start(folder: Path, *arguments: str, path: str = "") -> subprocess.Popen:
 
 
 def same_results(one: Path, other: Path) -> int:
-    """Assert that two studies have the same tables, claims and weights; how many bytes they are."""
+    """Assert that two studies have equal tables, claims and weights; return their size in bytes."""
     total = 0
-    tables = [path for path in one.glob("tables/*.csv") if path.name not in TIMES]
-    names = sorted(path.relative_to(one) for path in tables)
-    assert len(names) > 15
-    for name in [*names, *sorted(path.relative_to(one) for path in one.rglob("checkpoint.pt"))]:
-        a, b = ((folder / name).read_bytes() for folder in (one, other))
-        if name.name in ("runs.csv", "tuning.csv"):
-            a, b = (
-                pd.read_csv(folder / name).drop(columns=COST, errors="ignore").to_csv().encode()
-                for folder in (one, other)
-            )
-        assert a == b, name
-        total += len(a)
-    assert (one / "claims.json").read_bytes() == (other / "claims.json").read_bytes()
+    tables = [path for path in one.glob("tables/*.csv") if path.name != "cost.csv"]
+    assert len(tables) > 15
+    for path in [*tables, one / "claims.json", *one.rglob("checkpoint.pt")]:
+        a, b = path, other / path.relative_to(one)
+        if path.name in ("runs.csv", "tuning.csv"):
+            a, b = (pd.read_csv(file).drop(columns=SECONDS, errors="ignore") for file in (a, b))
+            pd.testing.assert_frame_equal(a, b, check_exact=True)
+        else:
+            assert a.read_bytes() == b.read_bytes(), path
+        total += path.stat().st_size
     return total
 
 
 def test_a_killed_workflow_is_finished_by_the_same_command(
     quick_study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """SIGKILL to all of its processes, as when the machine loses power."""
+    """Send SIGKILL to all of its processes, which is what they see of a power cut."""
     folder = copy_project(tmp_path)
     runs = folder / "results/quick/runs"
     first = start(folder, *QUICK)
     while len(list(runs.rglob("metrics.json"))) < 3:
         assert first.poll() is None, first.stderr.read()
         time.sleep(0.05)
-
-    second = snakemake(folder, *QUICK)
-    assert second.returncode == 1
-    assert second.stderr.splitlines()[-1] == (
-        "error: another snakemake is at work in this folder; wait until it is done"
-    )
-
     os.killpg(first.pid, signal.SIGKILL)
     first.communicate()
     done = {path: path.stat().st_mtime_ns for path in runs.rglob("metrics.json")}
-    locked = snakemake(folder, *QUICK)
-    assert locked.returncode == 1
-    assert locked.stderr.splitlines()[-1] == (
-        "error: a run in this folder was killed; clear its lock with snakemake --unlock, "
-        "then run the same command again with --rerun-incomplete"
-    )
+    refused = snakemake(folder, *QUICK)  # over its lock, or over files that are half written
+    assert refused.returncode == 1
+    assert re.search("LockException|IncompleteFilesException", refused.stderr)
     assert snakemake(folder, *QUICK, "--unlock").returncode == 0
     again = snakemake(folder, *QUICK, "--rerun-incomplete")
     assert again.returncode == 0, again.stderr[-3000:]
     compared = same_results(quick_study, folder / "results/quick")
-    kept = [path for path, when in done.items() if path.stat().st_mtime_ns == when]
+    repeated = sum(path.stat().st_mtime_ns != when for path, when in done.items())
     with capsys.disabled():
-        print(
-            f"\nkilled with {len(done)} runs done; {len(done) - len(kept)} of them repeated; "
-            f"{compared} bytes compared, none differ"
-        )
-    assert len(done) - len(kept) <= 2  # whose end Snakemake had not noted yet
+        print(f"\nkilled after {len(done)} runs; {repeated} repeated; {compared} bytes are equal")
+    assert repeated <= 2  # those whose end Snakemake had not noted yet
     assert not list(folder.rglob("resume.pt"))
 
 
@@ -88,7 +71,7 @@ def test_a_killed_workflow_is_finished_by_the_same_command(
 def test_two_trainings_share_a_gpu_only_when_asked_to(
     asked: tuple[str, ...], overlap: bool, tmp_path: Path
 ) -> None:
-    """A machine that says it has one GPU, and cores enough for both."""
+    """Run two trainings where nvidia-smi reports one GPU and there are two cores."""
     folder = copy_project(tmp_path)
     tool = folder / "bin/nvidia-smi"
     tool.parent.mkdir()
@@ -98,8 +81,7 @@ def test_two_trainings_share_a_gpu_only_when_asked_to(
     job = start(folder, *cells, *QUICK, *asked, path=f"{tool.parent}{os.pathsep}")
     said = job.communicate()[1]
     assert job.returncode == 0, said
-    events = re.findall(
-        r"^(?:local)?rule tune|^Finished jobid: \d+ \(Rule: tune\)", said, re.MULTILINE
-    )
+    pattern = r"^(?:(?:local)?rule tune|Finished jobid: \d+ \(Rule: tune\))"
+    events = re.findall(pattern, said, re.MULTILINE)
     assert len(events) == 4
     assert ("rule tune" in events[1]) == overlap, events

@@ -1,5 +1,6 @@
-"""Which malloc the processes of jobs get."""
+"""Test which malloc the processes of jobs get."""
 
+import os
 import platform
 import shutil
 import subprocess
@@ -14,26 +15,29 @@ from workflow.malloc import LIBRARY, preload
 MAPPED = "print(sorted({line.split()[-1] for line in open('/proc/self/maps') if 'malloc' in line}))"
 
 pytestmark = pytest.mark.skipif(
-    sys.platform != "linux" or platform.machine() != "x86_64", reason="only Linux on x86-64 has it"
+    sys.platform != "linux" or platform.machine() != "x86_64",
+    reason="the library is for Linux on x86-64",
 )
 
 
 def mapped() -> str:
-    """What a new process has loaded; fails if the dynamic linker says anything."""
+    """Return the malloc that a new process has loaded. The dynamic linker must print nothing."""
     command = [sys.executable, "-c", MAPPED]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert not done.stderr
     return done.stdout
 
 
-def test_new_processes_use_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_new_processes_use_mimalloc(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LD_PRELOAD", raising=False)
     assert "mimalloc" not in mapped()
     preload()
     assert str(LIBRARY) in mapped()
 
 
-def test_who_preloads_something_keeps_that(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_library_that_the_user_preloads_stays(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     other = tmp_path / "libother_malloc.so"
     shutil.copy(LIBRARY, other)
     monkeypatch.setenv("LD_PRELOAD", str(other))
@@ -42,34 +46,30 @@ def test_who_preloads_something_keeps_that(monkeypatch: pytest.MonkeyPatch, tmp_
     assert str(LIBRARY) not in mapped()
 
 
-@pytest.mark.parametrize("folder", ["a space", "a:colon"])
-def test_a_path_that_the_linker_would_split_is_not_asked_for(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, folder: str
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a space.so", LIBRARY),  # the dynamic linker would split the path
+        ("a:colon.so", LIBRARY),
+        ("text.so", Path(__file__)),
+        ("missing.so", None),
+    ],
+)
+def test_a_library_that_cannot_be_loaded_is_not_preloaded(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, content: Path | None
 ) -> None:
     monkeypatch.delenv("LD_PRELOAD", raising=False)
-    library = tmp_path / folder / LIBRARY.name
-    library.parent.mkdir()
-    shutil.copy(LIBRARY, library)
-    preload(library)
-    assert "mimalloc" not in mapped()
-
-
-@pytest.mark.parametrize("content", [None, "not a library"])
-def test_what_cannot_be_loaded_is_not_asked_for(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: str | None
-) -> None:
-    monkeypatch.delenv("LD_PRELOAD", raising=False)
-    library = tmp_path / LIBRARY.name
     if content:
-        library.write_text(content)
-    preload(library)
-    assert "mimalloc" not in mapped()
+        shutil.copy(content, tmp_path / name)
+    preload(tmp_path / name)
+    assert "LD_PRELOAD" not in os.environ
+    assert "malloc" not in mapped()
 
 
-def test_jobs_have_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_jobs_use_mimalloc(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("LD_PRELOAD", raising=False)
     folder = copy_project(tmp_path)
-    path = folder / "models/train.py"
+    path = folder / "models/training/train.py"
     path.write_text(path.read_text().replace("import argparse\n", f"import argparse\n{MAPPED}\n"))
     done = snakemake(folder, "results/quick/runs/plain/depth8/seed0/metrics.json", *QUICK)
     assert done.returncode == 0, done.stderr

@@ -1,5 +1,4 @@
-"""Somebody's own images to a paper: another data set, two axes, one learning rate, no
-interventions, the augmentation and the schedule of He et al. 2016."""
+"""A folder of somebody's own images becomes a paper, with the augmentation of He et al. 2016."""
 
 import json
 from pathlib import Path
@@ -42,15 +41,15 @@ def test_a_folder_of_images_becomes_a_paper(tmp_path: Path) -> None:
     assert set(runs["steps"]) == {6}  # 12 training images, 2 epochs
     assert pd.read_csv(results / "tables/tuning.csv").empty
     values = {v["key"]: v for v in json.loads((results / "values.json").read_text())["values"]}
-    assert values["data.name"]["text"] == "leaves"
-    assert values["data.train_examples"]["value"] == 12
+    assert values['data("name")']["text"] == "leaves"
+    assert values['data("train_examples")']["value"] == 12
     assert not (results / "figures/lr_sensitivity.svg").exists()
     page = (results / "report/index.html").read_text()
     assert "was not tuned" in page
     assert "Interventions" not in page
     assert (results / "report/report.pdf").stat().st_size > 50_000
 
-    # A new picture is noticed, and so is everything that hangs on it.
+    # A new picture makes the data and everything that depends on them out of date.
     (folder / "my photos/red/new.png").write_bytes((folder / "my photos/red/0.png").read_bytes())
     dry = snakemake(folder, "--cores", "2", "--configfile", "leaves.yaml", "--dry-run")
     assert "prepare_data" in dry.stdout

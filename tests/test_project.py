@@ -1,4 +1,4 @@
-"""The project's own promises: one lock, clean lint, a formatted workflow."""
+"""Test the project's own promises: its folders, one lock, clean lint, formatted code."""
 
 import re
 import subprocess
@@ -7,49 +7,59 @@ import tomllib
 from importlib import metadata
 from pathlib import Path
 
-import pytest
-import yaml
 from conftest import ROOT, copy_project, snakemake
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
+from models.files import read_yaml
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 LOCK = ROOT / "workflow/envs/requirements.txt"
-BENCH = ROOT / "workflow/envs/bench.txt"  # beside the lock, for `make bench` alone
+BENCH = ROOT / "workflow/envs/bench.txt"  # what `make bench` needs more
+
+TOP_LEVEL = {
+    ".ci", ".gitattributes", ".github", ".gitignore", "LICENSE", "Makefile", "README.md",
+    "Snakefile", "analysis", "environment.yml", "models", "pyproject.toml", "report", "tests",
+    "workflow",
+}  # fmt: skip
+ALLOWED = {"CITATION.cff", "CHANGELOG.md"}
+
+
+def test_the_top_level_is_exactly_that_of_the_design() -> None:
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    ).stdout.splitlines()  # fmt: skip
+    names = {Path(line).parts[0] for line in listed if (ROOT / line).exists()}
+    assert names - ALLOWED == TOP_LEVEL
 
 
 def locked(*files: Path) -> dict[str, str]:
+    """Return the version of each package that some locks pin."""
     lines = [re.split("[#;]", line)[0] for file in files for line in file.read_text().splitlines()]
     pins = [line.strip().split("==") for line in lines if "==" in line]
     return {canonicalize_name(name): version for name, version in pins}
 
 
 def direct(*extras: str) -> list[Requirement]:
-    """What the project and its optional groups ask for."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    optional = [text for extra in extras for text in project["optional-dependencies"][extra]]
-    return [Requirement(text) for text in [*project["dependencies"], *optional]]
+    """Return what the project and its optional groups ask for."""
+    optional = [text for extra in extras for text in PROJECT["optional-dependencies"][extra]]
+    return [Requirement(text) for text in [*PROJECT["dependencies"], *optional]]
 
 
-@pytest.mark.parametrize(("files", "extras"), [((LOCK,), ("test",)), ((LOCK, BENCH), ("bench",))])
-def test_the_lock_pins_every_direct_dependency(
-    files: tuple[Path, ...], extras: tuple[str, ...]
-) -> None:
-    pins = locked(*files)
-    for requirement in direct(*extras):
-        version = pins[canonicalize_name(requirement.name)]
-        assert requirement.specifier.contains(version), requirement
-
-
-def test_the_lock_of_benchmarks_adds_to_the_other_and_changes_nothing() -> None:
+def test_the_locks_pin_every_direct_dependency_once() -> None:
+    for files, extra in (((LOCK,), "test"), ((LOCK, BENCH), "bench")):
+        pins = locked(*files)
+        for requirement in direct(extra):
+            version = pins[canonicalize_name(requirement.name)]
+            assert requirement.specifier.contains(version), requirement
     assert "-r requirements.txt" in BENCH.read_text()
     assert not locked(LOCK).keys() & locked(BENCH).keys()
 
 
 def test_the_lock_installs_on_the_oldest_python_that_is_allowed() -> None:
-    """And not just on the one that made it."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    oldest = next(iter(SpecifierSet(project["requires-python"]))).version
+    oldest = next(iter(SpecifierSet(PROJECT["requires-python"]))).version
     pins = locked(LOCK)
     here = [each for each in metadata.distributions() if canonicalize_name(each.name) in pins]
     assert here
@@ -59,20 +69,17 @@ def test_the_lock_installs_on_the_oldest_python_that_is_allowed() -> None:
 
 
 def test_environment_yml_uses_the_lock_and_an_allowed_python() -> None:
-    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
-    python, _, pip = environment["dependencies"]
+    python, _, pip = read_yaml(ROOT / "environment.yml")["dependencies"]
     assert pip == {"pip": [f"-r {LOCK.relative_to(ROOT)}"]}
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    version = re.fullmatch(r"python=(\S+)", python)[1]
-    assert Requirement(f"python{project['requires-python']}").specifier.contains(version)
+    assert SpecifierSet(PROJECT["requires-python"]).contains(python.removeprefix("python="))
 
 
 def test_every_import_is_a_direct_dependency() -> None:
-    """What the code imports is declared, not there by luck."""
+    """An import must not work only because another package happens to need the same one."""
     declared = {canonicalize_name(each.name) for each in direct("test", "bench")}
     other_names = {
-        "yaml": "pyyaml", "pypandoc": "pypandoc-binary", "fontTools": "fonttools",
-        "PIL": "pillow", "sklearn": "scikit-learn", "bs4": "beautifulsoup4",
+        "ruamel": "ruamel.yaml", "pypandoc": "pypandoc-binary", "fontTools": "fonttools",
+        "PIL": "pillow", "sklearn": "scikit-learn",
     }  # fmt: skip
     folders = ("models", "analysis", "report", "workflow", "tests")
     ours = {*folders, *(path.stem for path in (ROOT / "tests").glob("*.py"))}
@@ -82,6 +89,12 @@ def test_every_import_is_a_direct_dependency() -> None:
                 if name not in ours and name not in sys.stdlib_module_names:
                     wanted = canonicalize_name(other_names.get(name, name))
                     assert wanted in declared, f"{path.name} imports {name}"
+
+
+def test_every_file_is_short_enough_to_read() -> None:
+    for folder in ("models", "analysis", "report", "workflow"):
+        for path in [*(ROOT / folder).rglob("*.py"), *(ROOT / folder).rglob("*.smk")]:
+            assert len(path.read_text().splitlines()) <= 320, path
 
 
 def test_snakemake_lint_is_clean(tmp_path: Path) -> None:

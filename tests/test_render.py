@@ -1,27 +1,25 @@
 """The renderer, on a tiny paper: known answers in both documents, and every mistake refused."""
 
-from __future__ import annotations
-
 import base64
 import gzip
 import json
 import re
-import shutil
-from collections.abc import Callable
-from html.parser import HTMLParser
+from html import unescape
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import pytest
+from conftest import command
 from fontTools.ttLib import TTFont
 from pypdf import PdfReader
+from tiny import HOSTILE, write_study
 
+from report import page as report_page
 from report import render
-from report.render import RenderError
+from report.printing import FONTS
 
 PAPER = """\
 ::: title
-A study of << v("data.name") >>
+A study of << setting("dataset") >>
 :::
 
 ::: authors
@@ -35,7 +33,7 @@ A study of << v("data.name") >>
 :::
 
 ::: abstract
-We trained << v("seeds") >> networks, as @sec:results tells.
+We trained << setting("seeds.n") >> networks, as @sec:results tells.
 :::
 
 <% include "results.md" %>
@@ -52,587 +50,338 @@ We trained << v("seeds") >> networks, as @sec:results tells.
 The end.
 """
 
-RESULTS = """\
-# Results {#sec:results}
+ERROR = '<< mean("train_error", "plain_bn", 8) >>'
+RESULTS = f"""\
+# Results {{#sec:results}}
 
-The error of @eq:error was << v("error.mean") >>% in @fig:error, in @tbl:errors and in @sec:details,
-and [ResNet-56]{.constant} is a name [@he2016deep, with proofs].[^note]
+The error of @eq:error was {ERROR}% in @fig:error, in @tbl:errors and in @sec:details,
+and [ResNet-56]{{.constant}} is a name [@he2016deep, with proofs].[^note]
 The claim is << claim("deeper").verdict >>, the study << config.study >>.
-<% if value("error.mean") > 50 %>The error is large.<% endif %>
+<% if mean("train_error", "plain_bn", 8).value > 10 %>The error is large.<% endif %>
 
 [^note]: A footnote by @ioffe2015batch.
 
 $$
-E = \\frac{1}{n}\\sum_i e_i
-$$ {#eq:error}
+E = \\frac{{1}}{{n}}\\sum_i e_i
+$$ {{#eq:error}}
 
-::: {#fig:error}
-**Errors.** Mean over << v("seeds") >> seeds of $x^2$.
+::: {{#fig:error}}
+**Errors.** Mean over << setting("seeds.n") >> seeds of $x^2$.
 
 ::: alt
-A line that rises to << v("error.mean") >>.
+A line that rises to {ERROR}.
 :::
 :::
 
-<% call table("errors", "Errors of " ~ v("seeds") ~ " seeds.", long=true) %>
+<% call table("errors", "Errors of " ~ setting("seeds.n") ~ " seeds.", long=true) %>
 <thead>
 <tr><th rowspan="2">Network</th><th colspan="2">Error</th></tr>
 <tr><th align="right">mean</th><th align="right">$\\sigma^2$</th></tr>
 </thead>
 <tbody>
 <% for _ in range(90) %>
-<tr><td>plain</td><td align="right"><< v("error.mean") >></td><td>none</td></tr>
+<tr><td>plain</td><td align="right">{ERROR}</td><td>none</td></tr>
 <% endfor %>
 </tbody>
 <% endcall %>
 
-Hostile words: << v("hostile") >>.
+Hostile words: << data("name") >>.
 """
 
+END = "Hostile words:"
+VALUE = '<< setting("seeds.n") >>'
+OTHER_FIGURE = "::: {#fig:eror}\n**Flow.**\n\n::: alt\nLines.\n:::\n:::\n\n"
+FIGURE = """\
+<?xml version="1.0"?>
+<svg xmlns="http://www.w3.org/2000/svg" width="204pt" height="102pt" viewBox="0 0 204 102">
+<style>*{stroke-linecap: butt}</style><clipPath id="c"><path d="M0 0H9V9Z"/></clipPath>
+<path id="p" fill="#262626" d="M1 1L9 9Z"/><g clip-path="url(#c)" stroke="#ffffff"/></svg>
+"""
 DATA = b"depth,error\n20,0.1\n"
 SCRIPT = "print('<b>drawn</b>')\n"
-HOSTILE = (
-    """<script>alert(1)</script> #eval("1") $x$ 'q' *a* [x](y) `c` @he2016deep """
-    """\\n << v >> &amp; _u_ ~~s~~ ^t^ ... --- {#id} // /* <b> \\[z\\]"""
-)
 
 
-def value(key: str, number: float | str | None, text: str) -> dict[str, object]:
-    source = {
-        "file": "tables/runs.csv",
-        "filter": {"variant": "plain_bn", "depth": 56},
-        "column": "train_error",
-        "statistic": "mean over seeds",
-    }
-    return {"key": key, "value": number, "text": text, "unit": "%", "source": source}
-
-
-VALUES = [
-    value("data.name", "MNIST-1D", "MNIST-1D"),
-    value("seeds", 5, "5"),
-    value("error.mean", 51.3, "51.3"),
-    value("hostile", HOSTILE, HOSTILE),
-]
-
-
-GAPS = [
-    {"prefix": "error.lost.", "reason": "a run is missing: <out of memory>"},
-    {"prefix": "measured.flow.", "reason": "the study does not measure it"},
-]
+def edit(folder: Path, name: str, old: str, new: str) -> None:
+    (path,) = folder.rglob(f"{name}.*")
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
 
 
 def write_paper(folder: Path) -> Path:
-    """Writes the good paper: folder/sections and folder/study."""
-    sections, study = folder / "sections", folder / "study"
-    (study / "figures").mkdir(parents=True)
-    sections.mkdir()
-    (sections / "paper.md").write_text(PAPER, encoding="utf-8")
-    (sections / "results.md").write_text(RESULTS, encoding="utf-8")
-    claims = [{"id": "deeper", "verdict": "supported"}]
-    for name, content in {
-        "values": {"values": VALUES, "gaps": GAPS},
-        "claims": {"claims": claims},
-        "config": {"study": "tiny"},
+    """Write the good paper: folder/sections and folder/results/tiny."""
+    results = write_study(folder)
+    for path, text in {
+        folder / "sections/paper.md": PAPER,
+        folder / "sections/results.md": RESULTS,
+        folder / "scripts/error.py": SCRIPT,
+        results / "figures/error.svg": FIGURE,
     }.items():
-        (study / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
-    with plt.rc_context({"svg.fonttype": "path", "svg.hashsalt": "", "text.color": "#262626"}):
-        figure, axes = plt.subplots(figsize=(3, 2))
-        axes.plot([1, 2], [1, 2])
-        axes.set_title("ink")
-        figure.savefig(study / "figures" / "error.svg", metadata={"Date": None})
-        plt.close(figure)
-    (study / "figures/error.csv.gz").write_bytes(gzip.compress(DATA, mtime=0))
-    (folder / "scripts").mkdir()
-    (folder / "scripts/error.py").write_text(SCRIPT, encoding="utf-8")
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    (results / "figures/error.csv.gz").write_bytes(gzip.compress(DATA, mtime=0))
     return folder
 
 
-def render_paper(folder: Path) -> Path:
+def squeeze(text: str) -> str:
+    """The text without white space, which the line breaks of a PDF add and remove."""
+    return re.sub(r"\s", "", text)
+
+
+class Documents:
+    """The two documents of a paper, their visible texts, and the attributes of the page's tags."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.html = (folder / "index.html").read_text(encoding="utf-8")
+        visible = re.sub(r"<(style|script|annotation)\b.*?</\1>", "", self.html, flags=re.S)
+        self.text = unescape(re.sub("<[^>]*>", "", visible))
+        self.pdf = PdfReader(folder / "report.pdf")
+        self.sheets = [sheet.extract_text() for sheet in self.pdf.pages]
+        self.texts = squeeze(self.text), squeeze("".join(self.sheets))
+
+    def attributes(self, tag: str) -> list[dict[str, str]]:
+        found = re.findall(rf"<{tag}\b([^>]*)>", self.html)
+        pairs = [re.findall(r'([\w-]+)="([^"]*)"', inside) for inside in found]
+        return [{name: unescape(text) for name, text in each} for each in pairs]
+
+
+def render_paper(folder: Path) -> Documents:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(render, "FIGURES", folder / "scripts")
-        render.render(folder / "study", folder / "sections")
-    return folder / "study" / "report"
-
-
-class Text(HTMLParser):
-    """The visible text of a page, and the attributes of its elements by tag."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.text = ""
-        self.attributes: dict[str, list[dict[str, str | None]]] = {}
-        self.hidden = 0
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.attributes.setdefault(tag, []).append(dict(attrs))
-        self.hidden += tag in ("style", "annotation", "script")
-
-    def handle_endtag(self, tag: str) -> None:
-        self.hidden -= tag in ("style", "annotation", "script")
-
-    def handle_data(self, data: str) -> None:
-        if not self.hidden:
-            self.text += data
-
-    @property
-    def words(self) -> str:
-        return " ".join(self.text.split())
+        patch.setattr(report_page, "SCRIPTS", folder / "scripts")
+        render.render(folder / "results/tiny", folder / "sections")
+    return Documents(folder / "results/tiny/report")
 
 
 @pytest.fixture(scope="module")
-def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the good paper, rendered."""
-    folder = write_paper(tmp_path_factory.mktemp("paper"))
-    render_paper(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def page(good: Path) -> Text:
-    return Text((good / "study/report/index.html").read_text(encoding="utf-8"))
-
-
-@pytest.fixture(scope="module")
-def reader(good: Path) -> PdfReader:
-    return PdfReader(good / "study/report/report.pdf")
-
-
-@pytest.fixture(scope="module")
-def pdf_words(reader: PdfReader) -> str:
-    return " ".join(" ".join(sheet.extract_text() for sheet in reader.pages).split())
+def paper(tmp_path_factory: pytest.TempPathFactory) -> Documents:
+    """The documents of the good paper."""
+    return render_paper(write_paper(tmp_path_factory.mktemp("paper")))
 
 
 SENTENCES = [
-    "We trained 5 networks, as Section 1 tells.",
-    "The error of Equation (1) was 51.3% in Figure 1, in Table 1 and in Appendix A.1,",
+    "We trained 3 networks, as Section 1 tells.",
+    "The error of Equation (1) was 20.0% in Figure 1, in Table 1 and in Appendix A.1,",
     "and ResNet-56 is a name (He et al. 2016, with proofs).",
     "The claim is supported, the study tiny. The error is large.",
-    "Figure 1. Errors. Mean over 5 seeds of",
-    "Table 1. Errors of 5 seeds.",
-    "A Runs",
+    "Figure 1. Errors. Mean over 3 seeds of",
+    "Table 1. Errors of 3 seeds.",
     "A.1 Details",
     "Deep Residual Learning for Image Recognition",
 ]
 
 
 @pytest.mark.parametrize("sentence", SENTENCES)
-def test_both_documents_say(sentence: str, page: Text, pdf_words: str) -> None:
-    # The page has a space of CSS, not of text, after the number of a section.
-    squeezed = re.sub(r"\s", "", sentence)
-    assert squeezed in re.sub(r"\s", "", page.text)
-    assert squeezed in re.sub(r"\s", "", pdf_words)
+def test_both_documents_say_the_same(paper: Documents, sentence: str) -> None:
+    assert all(squeeze(sentence) in text for text in paper.texts)
 
 
-def test_hostile_values_are_literal(page: Text, pdf_words: str) -> None:
-    assert f"Hostile words: {HOSTILE}." in page.words
-    squeezed = re.sub(r"\s", "", HOSTILE)
-    assert squeezed in re.sub(r"\s", "", pdf_words)
-    assert len(page.attributes["script"]) == 1  # the page's own
-
-
-def test_hostile_values_are_literal_in_cells_captions_and_titles(tmp_path: Path) -> None:
+def test_hostile_values_are_literal_everywhere(tmp_path: Path) -> None:
+    """Print them in the text, a cell, a caption and the title, which the page also has as tab."""
     folder = write_paper(tmp_path)
-    edit(folder / "sections/results.md", "<td>none</td>", '<td><< v("hostile") >></td>')
-    edit(folder / "sections/results.md", "**Errors.**", '**Errors.** << v("hostile") >>')
-    edit(folder / "sections/paper.md", "A study of", 'A study << v("hostile") >> of')
-    edit(folder / "sections/results.md", "range(90)", "range(1)")
-    report = render_paper(folder)
-    page = Text((report / "index.html").read_text(encoding="utf-8"))
-    assert page.words.count(HOSTILE) == 5  # twice in the title: the tab and the heading
-    words = "".join(sheet.extract_text() for sheet in PdfReader(report / "report.pdf").pages)
-    assert re.sub(r"\s", "", words).count(re.sub(r"\s", "", HOSTILE)) == 4
+    edit(folder, "results", "<td>none</td>", '<td><< data("name") >></td>')
+    edit(folder, "results", "**Errors.**", '**Errors.** << data("name") >>')
+    edit(folder, "paper", "A study of", 'A study << data("name") >> of')
+    edit(folder, "results", "range(90)", "range(1)")
+    paper = render_paper(folder)
+    assert [text.count(squeeze(HOSTILE)) for text in paper.texts] == [5, 4]
+    assert len(paper.attributes("script")) == 1  # the page's own
 
 
-def test_a_value_tells_its_source(page: Text) -> None:
-    spans = [span for span in page.attributes["span"] if span.get("class") == "value"]
-    error = next(span for span in spans if span["data-key"] == "error.mean")
-    assert error["title"] == (
-        "tables/runs.csv; variant = plain_bn; depth = 56: mean over seeds of train_error"
-    )
-    # In the text, the title, the abstract, the caption of the figure, that of the table, the cells.
-    assert [span["data-key"] for span in spans].count("error.mean") == 1 + 90
-    assert [span["data-key"] for span in spans].count("seeds") == 3
+def test_a_value_tells_its_query_and_its_source(paper: Documents) -> None:
+    span = r'<span class="value" data-key="([^"]*)" title="([^"]*)">(.*?)</span>'
+    spans = [tuple(map(unescape, found)) for found in re.findall(span, paper.html, re.S)]
+    keys = [key for key, *_ in spans]
+    query = 'mean("train_error", "plain_bn", 8)'
+    source = "tables/runs.csv; variant = plain_bn; depth = 8: mean over seeds of train_error"
+    assert spans[keys.index(query)] == (query, source, "20.0")
+    # In the text and in the cells; an alternative text has no spans.
+    assert keys.count(query) == 1 + 90
+    assert keys.count('setting("seeds.n")') == 3  # abstract, captions of the figure and the table
+    # values.json has what was printed, once each; the condition in the text prints nothing.
+    path = paper.folder.parent / "values.json"
+    values = json.loads(path.read_text(encoding="utf-8"))["values"]
+    title = {'setting("dataset")': "signals"}  # it has no spans either
+    texts = {key: text for key, _, text in spans}
+    assert {value["key"]: value["text"] for value in values} == texts | title
+    (value,) = [value for value in values if value["key"] == query]
+    assert (value["value"], value["unit"]) == (pytest.approx(20), "%")
+    assert list(value["source"].values()) == [
+        "tables/runs.csv", "train_error", {"variant": "plain_bn", "depth": 8}, "mean over seeds",
+    ]  # fmt: skip
 
 
-def test_a_constant_leaves_no_trace(good: Path) -> None:
-    assert 'class="constant"' not in (good / "study/report/index.html").read_text(encoding="utf-8")
-
-
-def test_the_figure_is_inline_and_follows_the_theme(good: Path, page: Text) -> None:
-    (svg,) = page.attributes["svg"]
-    assert svg["role"] == "img"
-    assert svg["aria-label"] == "A line that rises to 51.3."
-    text = (good / "study/report/index.html").read_text(encoding="utf-8")
-    drawing = text[text.index("<svg") : text.index("</svg>")]
-    assert "currentColor" in drawing
-    assert "#262626" not in drawing
-    ids = re.findall(r'\bid="([^"]+)"', text)
-    assert len(ids) == len(set(ids))
-    targets = set(re.findall(r"""(?:href="|url\()#([^")]+)""", text))
-    assert any(target.startswith("error-") for target in targets)
-    assert targets <= set(ids)
-
-
-def test_a_figure_takes_the_colours_and_the_names_of_the_page(tmp_path: Path) -> None:
-    (tmp_path / "a.svg").write_text(
-        '<?xml version="1.0"?><svg width="9pt" height="5pt" viewBox="0 0 204 102">'
-        "<style>*{stroke-linecap: butt}</style>"
-        '<path id="p" fill="#262626"/><use href="#p" clip-path="url(#c)" stroke="#ffffff"/></svg>',
-        encoding="utf-8",
-    )
-    assert render.inline_figure(tmp_path / "a.svg", 'a "b"') == (
+def test_the_page_holds_its_figures_and_formulas_and_asks_for_nothing(paper: Documents) -> None:
+    (figure,) = re.findall("<svg.*?</svg>", paper.html, re.S)
+    assert "".join(figure.splitlines()) == (
         '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
-        'viewBox="0 0 204 102" role="img" aria-label="a &quot;b&quot;" '
+        'viewBox="0 0 204 102" role="img" aria-label="A line that rises to 20.0." '
         'fill="currentColor" style="max-width: 21.5rem; stroke-linecap: butt">'
-        '<path id="a-p" fill="currentColor"/>'
-        '<use href="#a-p" clip-path="url(#a-c)" stroke="var(--paper)"/></svg>'
+        '<clipPath id="error-c"><path d="M0 0H9V9Z"/></clipPath>'
+        '<path id="error-p" fill="currentColor" d="M1 1L9 9Z"/>'
+        '<g clip-path="url(#error-c)" stroke="var(--paper)"/></svg>'
     )
-
-
-def test_formulas_are_mathml(page: Text) -> None:
-    kinds = [formula.get("display") for formula in page.attributes["math"]]
-    assert kinds.count("block") == 1
-    assert len(kinds) == 3
-    assert "\\(" not in page.text
-
-
-def test_the_page_asks_for_nothing(page: Text) -> None:
-    for tag, elements in page.attributes.items():
-        for attributes in elements:
-            assert tag not in ("link", "img", "iframe", "object")
-            assert not (attributes.get("src") or "").startswith("http")
-
-
-def test_behind_a_figure_are_its_data_script_and_command(page: Text) -> None:
-    (link,) = [link for link in page.attributes["a"] if "download" in link]
+    ids = re.findall(r'\bid="([^"]+)"', paper.html)
+    assert len(ids) == len(set(ids))
+    assert set(re.findall(r"""(?:href="|url\()#([^")]+)""", paper.html)) <= set(ids)
+    formulas = [formula.get("display") for formula in paper.attributes("math")]
+    assert (len(formulas), formulas.count("block")) == (3, 1)
+    assert "\\(" not in paper.text
+    assert 'class="constant"' not in paper.html
+    assert not re.search(r"<(link|img|iframe|object)\b|src=\"?http", paper.html)
+    assert paper.html.count("@font-face") == paper.html.count("url(data:font/woff2;base64,") == 5
+    assert not re.search(r"url\((?!data:|#)|@import", paper.html)
+    # Behind the figure are its data, its script and a command.
+    (link,) = [link for link in paper.attributes("a") if "download" in link]
     assert link["download"] == "error.csv.gz"
     encoded = link["href"].removeprefix("data:application/gzip;base64,")
     assert gzip.decompress(base64.b64decode(encoded)) == DATA
-    assert SCRIPT.strip() in page.words
-    assert "snakemake --cores 1 --force results/tiny/figures/error.svg" in page.words
+    assert SCRIPT.strip() in paper.text
+    assert "snakemake --cores 1 --force results/tiny/figures/error.svg" in paper.text
 
 
-def test_a_gap_is_marked_with_its_reason_and_a_misspelt_key_is_none(tmp_path: Path) -> None:
+def test_what_is_missing_is_marked_with_its_reason(tmp_path: Path) -> None:
     folder = write_paper(tmp_path)
-    lost = 'It was << v("error.lost.mean") >>%, see @fig:flow.'
-    figure = "::: {#fig:flow}\n**Flow.**\n\n::: alt\nLines.\n:::\n:::"
-    edit(folder / "sections/results.md", "Hostile words:", f"{lost}\n\n{figure}\n\nHostile words:")
-    report = render_paper(folder)
-    page = Text((report / "index.html").read_text(encoding="utf-8"))
-    (span,) = [s for s in page.attributes["span"] if s.get("data-key") == "error.lost.mean"]
-    assert "a run is missing: <out of memory>" in span["title"]
-    words = " ".join(sheet.extract_text() for sheet in PdfReader(report / "report.pdf").pages)
-    for text in (page.words, " ".join(words.split())):
-        assert "It was –%, see Figure 2." in text
-        assert "Not shown: the study does not measure it." in text
-    edit(folder / "sections/results.md", "error.lost.mean", "error.lots.mean")
-    with pytest.raises(RenderError, match=r"no value has the key 'error\.lots\.mean'"):
-        render_paper(folder)
+    query = 'quantity("gradient_flow.rate", "residual_bn", 20)'
+    lost = f"It was << {query} >>%, see @fig:hessian.\n\n{OTHER_FIGURE.replace('eror', 'hessian')}"
+    edit(folder, "results", END, lost + END)
+    paper = render_paper(folder)
+    (span,) = [s for s in paper.attributes("span") if s.get("data-key") == query]
+    assert span["title"].endswith("kind = measurement; variant = residual_bn: out of <memory>")
+    for text in paper.texts:
+        assert squeeze("It was –%, see Figure 2.") in text
+        assert squeeze("Not shown: the study does not measure it.") in text
 
 
-def test_the_table_of_numbers_lists_what_was_printed_by_place(tmp_path: Path) -> None:
-    folder = write_paper(tmp_path)
-    rows = (
-        '<% call table("values", "All.") %><% for place, all in printed().items() %><tr>'
-        "<td><< place >></td><td><% for what, key in all %><< what >>: << v(key) >>; <% endfor %>"
-        "</td></tr><% endfor %><% endcall %>"
-    )
-    edit(folder / "sections/paper.md", "The end.", rows)
-    page = Text((render_paper(folder) / "index.html").read_text(encoding="utf-8"))
-    place = "tables/runs.csv; variant = plain_bn; depth = 56"
-    what = "mean over seeds of train_error"
-    assert f"{place} {what}: 5; {what}: 51.3;" in page.words  # once each, in the order of the text
-
-
-def test_the_long_table_breaks_and_repeats_its_header(reader: PdfReader) -> None:
-    sheets = [sheet.extract_text() for sheet in reader.pages]
-    with_rows = [text for text in sheets if text.count("51.3") > 10]
+def test_the_long_table_breaks_and_repeats_its_header(paper: Documents) -> None:
+    with_rows = [text for text in paper.sheets if text.count("20.0") > 10]
     assert len(with_rows) >= 2
     assert all("Network" in text for text in with_rows)
-    assert sum(text.count("plain 51.3") for text in sheets) == 90
+    assert sum(text.count("plain 20.0") for text in paper.sheets) == 90
 
 
-def test_a_ledger_is_the_table_that_pandoc_makes_of_its_rows(tmp_path: Path) -> None:
-    cells = (
-        '<< v("hostile") >>',
-        '<< v("error.mean") >>, <span class="constant">7</span>; two',
+def test_cells_keep_their_side_and_span_in_the_pdf() -> None:
+    table = (
+        '::: {#tbl:a widths="2 1"}\nA caption.\n\n<table><thead><tr><th colspan="2">B</th></tr>'
+        '</thead><tbody><tr><td>c</td><td align="right">d</td></tr></tbody></table>\n:::\n'
     )
-    rows = "".join(f'<tr><td>{x}</td>\n<td align="right">{x}</td></tr>\n' for x in cells)
-    head = '<thead><tr><th>A</th><th align="right">B</th></tr></thead>'
-    made = []
-    for kind in ("small=true", "ledger=true"):
-        folder = write_paper(tmp_path / kind)
-        edit(
-            folder / "sections/paper.md",
-            "The end.",
-            f'<% call table("two", "Two.", {kind}) %>{head}<tbody>{rows}</tbody><% endcall %>',
-        )
-        report = render_paper(folder)
-        page = Text((report / "index.html").read_text(encoding="utf-8"))
-        sheets = PdfReader(report / "report.pdf").pages
-        table = page.attributes["table"][-1]
-        assert table.pop("class") == kind.split("=")[0]
-        words = re.sub(r"\s", "", "".join(sheet.extract_text() for sheet in sheets))
-        made.append((page.words, page.attributes["td"], page.attributes["span"], table, words))
-    assert made[0] == made[1]
+    text = PAPER.split("::: abstract")[0].replace('<< setting("dataset") >>', "x")
+    tree = render.document(f"{text}::: abstract\nAn abstract.\n:::\n\n{table}")
+    code = render.pandoc(tree, "--from=json --to=typst-citations-smart --lua-filter=typst.lua")
+    assert "(2fr, 1fr,)" in code
+    assert "table.cell(colspan: 2, stroke: (bottom: 0.4pt))[\nB\n]," in code
+    assert "table.cell()[\nc\n],\ntable.cell(align: right + horizon)[\nd\n]," in code
 
 
-def test_cells_of_a_ledger_keep_their_side_in_the_pdf() -> None:
-    rows = '<tr><td>a</td>\n<td align="right"><span class="value">&#8722;1</span> "b"</td></tr>'
-    assert render.typst_rows(rows).splitlines() == [
-        'table.cell(align: left + horizon)[#"a"],',
-        'table.cell(align: right + horizon)[#"−1 \\"b\\""],',
-    ]
-
-
-def test_the_pdf_knows_what_it_is(reader: PdfReader) -> None:
-    assert reader.metadata is not None
-    assert reader.metadata.title == "A study of MNIST-1D"
-    assert reader.metadata.author == "Ada Researcher, Bo Colleague"
-    assert reader.metadata["/Keywords"] == "depth, shortcuts"
-    titles = [item["/Title"] for item in reader.outline if isinstance(item, dict)]
+def test_the_pdf_is_tagged_and_knows_what_it_is(paper: Documents) -> None:
+    root, metadata = paper.pdf.trailer["/Root"].get_object(), paper.pdf.metadata
+    assert bool(root["/MarkInfo"]["/Marked"])
+    assert "/StructTreeRoot" in root
+    assert root["/Lang"] == "en-GB"
+    assert (metadata.title, metadata.author) == (
+        "A study of signals",
+        "Ada Researcher, Bo Colleague",
+    )
+    assert metadata["/Keywords"] == "depth, shortcuts"
+    titles = [item["/Title"] for item in paper.pdf.outline if isinstance(item, dict)]
     assert [" ".join(title.split()) for title in titles] == ["1 Results", "References", "A Runs"]
+    for sheet in paper.pdf.pages:
+        assert tuple(map(round, sheet.mediabox[2:])) == (595, 842)
+        for font in sheet["/Resources"]["/Font"].values():
+            (descendant,) = font.get_object()["/DescendantFonts"]
+            descriptor = descendant.get_object()["/FontDescriptor"].get_object()
+            assert "STIXTwo" in descriptor["/FontName"]
+            assert {"/FontFile", "/FontFile2", "/FontFile3"} & set(descriptor)
 
 
-def test_every_character_of_the_page_is_in_the_fonts(page: Text) -> None:
-    covered: set[str] = set()
-    for _, _, _, name in render.WEB_FACES:
-        covered |= set(map(chr, TTFont(render.FONTS / name).getBestCmap()))
+def test_every_character_of_the_page_is_in_the_fonts(paper: Documents) -> None:
+    covered = {chr(x) for path in FONTS.glob("*.woff2") for x in TTFont(path).getBestCmap()}
     text_style = "\ufe0e"  # says that the arrow of a footnote is no emoji; it has no shape
-    assert set(page.words) - covered == {text_style}
+    assert set(paper.text) - covered == {text_style, "\n"}
 
 
-def test_the_same_bytes_again(good: Path, tmp_path: Path) -> None:
-    copy = tmp_path / "elsewhere"
-    shutil.copytree(good, copy, ignore=shutil.ignore_patterns("report"))
-    again = render_paper(copy)
+def test_the_same_bytes_again(paper: Documents, tmp_path: Path) -> None:
+    again = render_paper(write_paper(tmp_path / "elsewhere"))
     for name in ("index.html", "report.pdf"):
-        assert (again / name).read_bytes() == (good / "study/report" / name).read_bytes()
+        assert (again.folder / name).read_bytes() == (paper.folder / name).read_bytes()
 
 
-def test_the_style_sheet_holds_its_fonts_and_no_address() -> None:
-    style = render.style()
-    assert style.count("@font-face") == len(render.WEB_FACES)
-    assert not re.search(r"url\((?!data:)|@import|https?:", style)
-
-
-# Mistakes ----------------------------------------------------------------------------------------
-
-
-def edit(path: Path, old: str, new: str) -> None:
-    text = path.read_text(encoding="utf-8")
-    assert old in text
-    path.write_text(text.replace(old, new, 1), encoding="utf-8")
-
-
-def replacing(name: str, old: str, new: str) -> Callable[[Path], object]:
-    return lambda folder: edit(folder / name, old, new)
-
-
-def in_results(old: str, new: str) -> Callable[[Path], object]:
-    return replacing("sections/results.md", old, new)
-
-
-def in_ledger(cell: str) -> Callable[[Path], object]:
-    return in_results(
-        '", long=true) %>\n<thead>',
-        f'", ledger=true) %><tbody><tr><td>{cell}</td></tr></tbody><% endcall %>\n'
-        '<% call table("others", "Others.", long=true) %>\n<thead>',
-    )
-
-
-def removing(name: str) -> Callable[[Path], object]:
-    return lambda folder: (folder / name).unlink()
-
-
-END = "Hostile words:"
-MISTAKES = {
-    "unknown value": (
-        in_results('v("error.mean")', 'v("error.maen")'),
-        "results.md:3: no value has the key 'error.maen'; did you mean error.mean?",
-    ),
-    "unknown claim": (
-        in_results('claim("deeper")', 'claim("deper")'),
-        "results.md:5: no claim has the id 'deper'; did you mean deeper?",
-    ),
-    "undefined name": (
-        in_results("config.study", "confg.study"),
-        "results.md:5: 'confg' is undefined; did you mean config?",
-    ),
-    "undefined field": (
-        in_results("config.study", "config.stud"),
-        "results.md:5: 'dict object' has no attribute 'stud'",
-    ),
-    "template syntax": (
-        in_results("<% if value", "<% iff value"),
-        "results.md:6: Encountered unknown tag 'iff'.",
-    ),
-    "missing section": (
-        replacing("sections/paper.md", '"results.md"', '"resluts.md"'),
-        "resluts.md; did you mean results.md?",
-    ),
-    "printed None": (in_results(END, "<< none >>"), "results.md:34: a template prints None"),
-    "NaN value": (
-        replacing("study/values.json", '"value": 51.3', '"value": NaN'),
-        "the value 'error.mean' is nan: it cannot be printed",
-    ),
-    "missing value": (
-        replacing("study/values.json", '"value": 51.3', '"value": null'),
-        "the value 'error.mean' is None: it cannot be printed",
-    ),
-    "missing values file": (removing("study/values.json"), "missing file: "),
-    "malformed claims file": (
-        replacing("study/claims.json", "{", "["),
-        "malformed JSON in ",
-    ),
-    "digit in a paragraph": (
-        in_results(END, "There were 7 runs."),
-        'unbound digit in "7", near "There were 7 runs. ',
-    ),
-    "digit in a heading": (
-        in_results("# Results", "# Results of 7"),
-        '(section "Results of 7")',
-    ),
-    "digit in a caption": (
-        in_results("**Errors.**", "**Errors of 7.**"),
-        'unbound digit in "7.", near "Errors of 7."',
-    ),
-    "digit in an alternative text": (
-        in_results("A line that", "A line 7 that"),
-        'near "A line 7 that rises to',
-    ),
-    "digit in a table cell": (in_results("<td>none</td>", "<td>7</td>"), 'unbound digit in "7"'),
-    "digit in a table caption": (
-        in_results('"Errors of "', '"Errors 7 of "'),
-        'unbound digit in "7", near "Errors 7 of 5 seeds."',
-    ),
-    "digit in the title": (
-        replacing("sections/paper.md", "A study", "A 7th study"),
-        'unbound digit in "7th"',
-    ),
-    "digit in the abstract": (
-        replacing("sections/paper.md", "We trained", "We trained 7 and"),
-        'unbound digit in "7"',
-    ),
-    "digit in an author": (
-        replacing("sections/paper.md", "Institute of Tests", "Institute 7"),
-        'unbound digit in "7"',
-    ),
-    "digit in a footnote": (
-        in_results("A footnote", "Footnote 7"),
-        'unbound digit in "7", near "Footnote 7 by',
-    ),
-    "digit in a link": (in_results(END, "[page 7](x)"), 'unbound digit in "7"'),
-    "digit after a citation key": (in_results("with proofs", "p. 7"), 'unbound digit in "p. 7"'),
-    "digit printed by a template": (in_results(END, "<< 3 + 4 >>"), 'unbound digit in "7"'),
-    "superscript digit": (in_results(END, "R² is"), 'unbound digit in "R²"'),
-    "value in a formula": (
-        in_results(END, '$n = << v("seeds") >>$'),
-        "a value cannot stand inside a formula or code",
-    ),
-    "value in code": (
-        in_results(END, '`<< v("seeds") >>`'),
-        "a value cannot stand inside a formula or code",
-    ),
-    "missing figure": (
-        lambda folder: (folder / "study/figures/error.svg").rename(
-            folder / "study/figures/errors.svg"
-        ),
-        "missing figure: figures/error.svg; did you mean errors?",
-    ),
-    "footnote without text": (in_results("[^note]: A", "A"), "a footnote mark without its text"),
-    "figure without alternative text": (
-        in_results("::: alt\nA line that rises to", "::: other\nA line that rises to"),
-        "fig:error has no alternative text",
-    ),
-    "figure without caption": (
-        in_results('**Errors.** Mean over << v("seeds") >> seeds of $x^2$.', ""),
-        "fig:error has no caption",
-    ),
-    "fence without a blank line": (
-        in_results("$x^2$.\n\n:::", "$x^2$.\n:::"),
-        'leave a blank line before and after each one (section "Results")',
-    ),
-    "image outside a figure": (in_results(END, "![A picture](x.svg)"), "an image outside"),
-    "table outside a div": (in_results(END, "a | b\n--|--\nc | d\n\n"), "a table outside"),
-    "raw HTML": (in_results(END, "<b>bold</b>"), "HTML and other raw markup is only for tables"),
-    "table too long for a page": (
-        in_results(", long=true", ""),
-        "tbl:errors has too many rows for one page: mark it long",
-    ),
-    "missing citation": (
-        in_results("@he2016deep", "@he2016dep"),
-        "no entry of references.bib has the key he2016dep; did you mean he2016deep?",
-    ),
-    "undefined reference": (
-        in_results("@fig:error", "@fig:eror"),
-        'nothing has the label fig:eror (section "1 Results"); did you mean fig:error?',
-    ),
-    "duplicate label": (
-        in_results(END, "$$ a $$ {#eq:error}\n\n"),
-        "the label eq:error is defined twice",
-    ),
-    "label of nothing": (in_results(END, "$a$ {#eq:other}"), "a label that belongs to nothing"),
-    "tag in a formula": (
-        in_results("e_i\n", "e_i \\tag{x}\n"),
-        "\\tag in a formula",
-    ),
-    "unknown TeX": (in_results("\\frac", "\\farc"), 'Unknown command "\\farc"'),
-    "unbalanced TeX": (in_results("{n}", "{n"), "bad TeX in the formula"),
-    "unknown glyph": (in_results(END, "\u4e2d"), "PDF: "),
-    "no abstract": (
-        replacing("sections/paper.md", "::: abstract", "::: summary"),
-        'the paper has no "::: abstract"',
-    ),
-    "digit in a ledger": (in_ledger("a 7"), "unbound digit in a row of tbl:errors: 7"),
-    "superscript in a ledger": (in_ledger("a²"), "unbound digit in a row of tbl:errors: a²"),
-    "fraction in a ledger": (in_ledger("a &frac12;"), "unbound digit in a row of tbl:errors: ½"),
-    "digit in another span of a ledger": (
-        in_ledger("<span>7</span>"),
-        "HTML in a cell of tbl:errors: <span>7</span>",
-    ),
-    "script in a ledger": (
-        in_ledger("<script>f()</script>"),
-        "HTML in a cell of tbl:errors: <script>f()</script>",
-    ),
-    "section after the appendix": (
-        replacing("sections/paper.md", "The end.", "# More"),
-        "a numbered section after the first appendix",
-    ),
-}
-
-
-@pytest.mark.parametrize("name", MISTAKES)
-def test_a_mistake_stops_the_render(name: str, tmp_path: Path) -> None:
-    spoil, message = MISTAKES[name]
-    folder = write_paper(tmp_path)
-    spoil(folder)
-    with pytest.raises(RenderError) as caught:
-        render_paper(folder)
-    assert any(message in line for line in str(caught.value).splitlines())
-    assert not (folder / "study/report").exists()
+DIGITS = [  # file, what is replaced in it and by what, and a part of the line that comes
+    ("results", END, "There were 7 runs.", 'unbound digit in "7", near "There were 7 runs.'),
+    ("results", "# Results", "# Results of 1", '(section "Results of 1")'),
+    ("results", "**Errors.**", "**Errors of 2.**", 'digit in "2.", near "Errors of 2."'),
+    ("results", "A line that", "A line 3 that", 'near "A line 3 that rises to'),
+    ("results", "<td>none</td>", "<td>4</td>", 'unbound digit in "4"'),
+    ("results", '"Errors of "', '"Errors 5 of "', 'near "Errors 5 of 3 seeds."'),
+    ("paper", "A study", "A 6th study", 'unbound digit in "6th"'),
+    ("paper", "We trained", "We trained 8 and", 'unbound digit in "8"'),
+    ("paper", "Institute of Tests", "Institute 9", 'unbound digit in "9"'),
+    ("results", "A footnote", "Footnote 10", 'near "Footnote 10 by'),
+    ("results", "The claim", "[page 11](x)", 'unbound digit in "11"'),
+    ("results", "with proofs", "p. 12", 'unbound digit in "p. 12"'),
+    ("results", "The error is large", "<< 6 + 7 >>", 'unbound digit in "13'),
+    ("results", "is a name", "R² is", 'unbound digit in "R²"'),
+    ("results", "<td>plain</td>", "<td>&frac12; <span>14</span></td>", 'unbound digit in "½"'),
+    ("results", "range(90)", "range(1)", 'unbound digit in "14"'),
+]
 
 
 def test_all_unbound_digits_are_listed_at_once(tmp_path: Path) -> None:
     folder = write_paper(tmp_path)
-    edit(folder / "sections/results.md", END, "First 7, then\n\n8 and")
-    with pytest.raises(RenderError) as caught:
+    for name, old, new, _ in DIGITS:
+        edit(folder, name, old, new)
+    with pytest.raises(ValueError, match="unbound digit") as caught:
         render_paper(folder)
-    assert [line[:21] for line in str(caught.value).splitlines()] == [
-        'unbound digit in "7,"',
-        'unbound digit in "8",',
-    ]
+    lines = str(caught.value).splitlines()
+    for *_, message in DIGITS:
+        assert any(message in line for line in lines), message
+    assert len(lines) == len(DIGITS)
 
 
-def test_the_command_tells_a_mistake_without_a_traceback(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+MISTAKES = [  # as above
+    ("results", "setting(", "settin(", "'settin' is undefined; did you mean setting?"),
+    ("results", '"train_error"', '"train_eror"', "results.md:3: no column of runs has the name"),
+    ("results", "<% if mean", "<% iff mean", "results.md:6: Encountered unknown tag 'iff'."),
+    ("paper", '"results.md"', '"resluts.md"', "resluts.md; did you mean results.md?"),
+    ("results", END, "<< none >>", "results.md:34: a template prints None"),
+    ("results", END, f"$n = {VALUE}$", "a value cannot stand inside a formula or code"),
+    ("results", END, OTHER_FIGURE, "missing figure: figures/eror.svg; did you mean error?"),
+    ("results", "[^note]: A", "A", "a footnote mark without its text"),
+    ("results", "::: alt", "::: other", "fig:error has no alternative text"),
+    ("results", f"**Errors.** Mean over {VALUE} seeds of $x^2$.", "", "fig:error has no caption"),
+    ("results", "$x^2$.\n\n:::", "$x^2$.\n:::", "leave a blank line before and after each one"),
+    ("results", END, "![A picture](x.svg)", "an image outside"),
+    ("results", END, "a | b\n--|--\nc | d\n\n", "a table outside"),
+    ("results", END, "<b>bold</b>", "HTML and other raw markup is only for tables"),
+    ("results", ", long=true", "", "tbl:errors has too many rows for one page: mark it long"),
+    ("results", "@he2016deep", "@he2016dep", "the key he2016dep; did you mean he2016deep?"),
+    ("results", "@fig:error", "@fig:eror", '(section "1 Results"); did you mean fig:error?'),
+    ("results", END, "$$ a $$ {#eq:error}\n\n", "the label eq:error is defined twice"),
+    ("results", END, "$a$ {#eq:other}", "a label that belongs to nothing"),
+    ("results", "e_i\n", "e_i \\tag{x}\n", "\\tag in a formula"),
+    ("results", "$x^2$", "$\\operatorname{f} x$", "\\operatorname in a formula"),
+    ("results", "\\frac", "\\farc", 'Unknown command "\\farc"'),
+    ("results", END, "\u4e2d", "PDF: "),
+    ("paper", "::: abstract", "::: summary", 'the paper has no "::: abstract"'),
+    ("paper", "The end.", "# More", "a numbered section after the first appendix"),
+]
+
+
+@pytest.mark.parametrize(("name", "old", "new", "message"), MISTAKES, ids=[m[3] for m in MISTAKES])
+def test_a_mistake_stops_the_render(
+    name: str, old: str, new: str, message: str, tmp_path: Path
 ) -> None:
     folder = write_paper(tmp_path)
-    edit(folder / "sections/results.md", END, "7")
-    arguments = ["--results", str(folder / "study"), "--sections", str(folder / "sections")]
-    monkeypatch.setattr("sys.argv", ["render", *arguments])
-    assert render.main() == 1
-    error = capsys.readouterr().err
-    assert error.startswith('error: unbound digit in "7"')
-    assert len(error.splitlines()) == 1
+    edit(folder, name, old, new)
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 (the message is compared below)
+        render_paper(folder)
+    assert any(message in line for line in str(caught.value).splitlines())
+    assert not (folder / "results/tiny/report").exists()
+
+
+def test_the_command_tells_a_mistake_without_a_traceback(tmp_path: Path) -> None:
+    edit(write_paper(tmp_path), "results", END, "7")
+    folders = "--results", tmp_path / "results/tiny", "--sections", tmp_path / "sections"
+    done = command("report.render", *folders)
+    assert re.fullmatch(r'error: unbound digit in "7".*\n', done.stderr)
+    assert done.returncode == 1

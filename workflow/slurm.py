@@ -1,13 +1,13 @@
-"""What Snakemake's Slurm plugin lacks: patience with a controller that does not answer."""
+"""Make Snakemake's Slurm plugin wait for a controller that does not answer."""
 
 import snakemake_executor_plugin_slurm as plugin
 
 
 def outlast_outages() -> None:
-    """A question that Slurm does not answer is asked again later.
+    """Ask again later when Slurm does not answer a question about jobs.
 
-    Version 2.8.0 of the plugin takes no answer for an answer without jobs, forgets them all, and
-    waits for ever for the next to end.
+    Version 2.8.0 of the plugin takes a missing answer for an empty one. It then forgets all jobs
+    and waits for them for ever.
     """
     ask = plugin.query_job_status
 

@@ -1,10 +1,9 @@
-"""Jobs that need PyTorch begin in a process that has it in memory.
+"""Start jobs that need PyTorch from a process that has already imported it.
 
-To import PyTorch takes as long as to train a small network. Where Snakemake runs jobs on its own
-machine, commands of the form `python -m module ... 2> log` of some modules are therefore not given
-to a shell. A helper, which has imported PyTorch and nothing of this project, forks instead: the
-child is a process like any other, with the command's environment and log, and does what
-`python -m` does. Rules, benchmarks and logs do not notice.
+The import of PyTorch takes as long as the training of a small network. So where Snakemake runs jobs
+on its own machine, a command `python -m module ... 2> log` of certain modules does not go to a
+shell. A helper process, which has imported PyTorch and nothing of this project, forks instead. The
+child has the environment and the log of the command, and does what `python -m` does.
 """
 
 import atexit
@@ -24,18 +23,29 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
+from typing import NamedTuple
 
-MODULES = ("models.tune", "models.train", "analysis.measure")  # those that many jobs run
+MODULES = ("models.training.tune", "models.training.train", "analysis.measure")  # in many jobs
 NAMES = "|".join(map(re.escape, MODULES))
-WORD = r"[ \t]+(?:[\w./+-]+|'[^']*')"  # in which a shell would replace nothing
-COMMAND = re.compile(
-    rf"set -euo pipefail;\s*python -m ({NAMES})((?:{WORD})*)[ \t]+2>([\w./+-]+)",
-)
-LARGEST = 2**16  # bytes of a message
+WORD = r"[ \t]+(?:[\w./+-]+|'[^']*')"  # a shell leaves such a word as it is
+COMMAND = re.compile(rf"set -euo pipefail;\s*python -m ({NAMES})((?:{WORD})*)[ \t]+2>([\w./+-]+)")
+LARGEST = 2**16  # largest message, in bytes
+
+
+class Child(NamedTuple):
+    """A forked process, with the part of subprocess.Popen that Snakemake uses."""
+
+    pid: int
+    channel: socket.socket
+
+    def wait(self) -> int:
+        """Return the exit status, or minus the number of the signal that ended the process."""
+        with self.channel:
+            return int(self.channel.recv(LARGEST) or -signal.SIGKILL)
 
 
 class Helper:
-    """The process that forks, from Snakemake's side. It begins with the first job that asks."""
+    """The process that forks, as Snakemake sees it. It starts with the first job."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -44,11 +54,11 @@ class Helper:
     def start(self) -> None:
         self.channel, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
         with theirs:
-            # A library reads its number of threads when it is loaded. Threads do not survive a
-            # fork; who wants more than one says so to PyTorch.
+            # A library reads its number of threads when it is loaded, and threads do not survive a
+            # fork. A job that wants more than one thread asks PyTorch for them.
             environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
             command = [sys.executable, "-m", "workflow.warm", str(theirs.fileno())]
-            # Ctrl-C waits until the helper knows what to do about it.
+            # Ctrl-C waits until the helper has its own handler for it.
             mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
             self.process = subprocess.Popen(command, pass_fds=[theirs.fileno()], env=environment)
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
@@ -58,10 +68,8 @@ class Helper:
         self.channel.close()
         self.process.wait()
 
-    def fork(
-        self, module: str, arguments: list[str], log: str, environment: dict[str, str]
-    ) -> "Child | None":
-        """None if there is no helper any more, or that is too much for a message to it."""
+    def fork(self, module: str, arguments: list[str], log: str, environment: dict) -> Child | None:
+        """Return the new process, or None if the helper is gone or the message is too long."""
         message = json.dumps([module, arguments, log, environment]).encode()
         if len(message) > LARGEST:
             return None
@@ -76,24 +84,11 @@ class Helper:
         return None
 
 
-class Child:
-    """As much of subprocess.Popen as Snakemake asks for."""
-
-    def __init__(self, pid: int, channel: socket.socket):
-        self.pid = pid
-        self.channel = channel
-
-    def wait(self) -> int:
-        """Its exit status; minus the signal's number if one ended it, or its keeper."""
-        with self.channel:
-            return int(self.channel.recv(LARGEST) or -signal.SIGKILL)
-
-
 def start_warm() -> None:
-    """From now on Snakemake's jobs of MODULES are forks of a helper, begun with the first."""
+    """Let a helper fork Snakemake's jobs of MODULES from now on."""
     python = shutil.which("python")
     if sys.platform != "linux" or not python or Path(python).parent != Path(sys.executable).parent:
-        return  # another system's fork is not safe, and another Python may have another PyTorch
+        return  # a fork is not safe on other systems, and another Python may have another PyTorch
     helper = Helper()
 
     def popen(command: str, env: dict[str, str], **options: object) -> subprocess.Popen | Child:
@@ -107,25 +102,20 @@ def start_warm() -> None:
     shell.sp = SimpleNamespace(**{**vars(subprocess), "Popen": popen})
 
 
-def bury(*_: object) -> None:
-    """Take note of keepers that have ended."""
-    with suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
-
-
 def wait_to_be_forked(control: socket.socket) -> list:
-    """What a child is to do; in the helper it does not return.
+    """Fork a child for each message, and return the message in the child.
 
-    Between the helper and each child is a keeper, which waits for the child and tells its end.
+    The call does not return in the helper. Between the helper and each child is a keeper process,
+    which waits for the child and sends Snakemake its exit status.
     """
-    # Ctrl-C ends the children, those too that are asked for and not yet there, and not the helper.
+    # Ctrl-C ends the children, including those that are not forked yet, and not the helper.
     told: list[int] = []
     signal.signal(signal.SIGINT, lambda number, _: told.append(number))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    importlib.import_module("torch")
-    gc.freeze()  # not to be copied for the sake of the collector's marks
-    signal.signal(signal.SIGCHLD, bury)
+    for name in ("torch", "pydantic.main"):
+        importlib.import_module(name)
+    gc.freeze()  # the collector's marks would make each child copy this memory
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # keepers that have ended leave no zombie
     while True:
         message, descriptors, *_ = socket.recv_fds(control, LARGEST, 1)
         if not message:  # Snakemake has ended
@@ -146,14 +136,13 @@ def wait_to_be_forked(control: socket.socket) -> list:
                 end = os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
                 status = end.si_status if end.si_code == os.CLD_EXITED else -end.si_status
                 channel.send(str(status).encode())
-                channel.recv(1)  # its number stays its own until Snakemake has done with it
+                channel.recv(1)  # no new process gets the child's number before Snakemake is done
             os._exit(0)
 
 
 if __name__ == "__main__":
-    name, sys.argv[1:], errors, variables = wait_to_be_forked(
-        socket.socket(fileno=int(sys.argv[1]))
-    )
+    snakemake = socket.socket(fileno=int(sys.argv[1]))
+    name, sys.argv[1:], errors, variables = wait_to_be_forked(snakemake)
     os.environ.clear()
     os.environ.update(variables)
     os.dup2(os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666), 2)

@@ -1,23 +1,19 @@
-"""Agreement of gradients at neighbouring inputs at initialisation, at the greater depth."""
+"""Draw how far gradients at neighbouring inputs agree, at initialisation, greater depth."""
 
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from analysis.style import INK, WIDTH, deepest, key, lines, script
+from analysis.style import INK, deepest, panels
+
+TABLE = "gradient_correlation"
 
 
 def draw(table: pd.DataFrame) -> plt.Figure:
-    table = deepest(table)
-    table = table[table["checkpoint"] == "init"]
-    figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 2.6), sharey=True)
-    for axes, kind in zip(panels, ("grid", "neighbour"), strict=True):
-        lines(axes, table[table["kind"] == kind], "coordinate", "correlation")
+    titles = {"grid": "Along a line", "neighbour": "Images and noisy copies"}
+    rows = {"correlation": "Correlation"}
+    figure, grid = panels(deepest(table, "init"), "coordinate", rows, "kind", titles)
+    for axes in grid.flat:
         axes.axhline(0, color=INK, linewidth=0.7, dashes=(1, 2))
-    panels[0].set(title="Along a line", xlabel="Lag (steps)", ylabel="Correlation")
-    panels[1].set(title="Images and noisy copies", xlabel="Noise (share of norm)", xscale="log")
-    key(figure, set(table["variant"]))
+    grid[0, 0].set(xlabel="Lag (steps)")
+    grid[0, 1].set(xlabel="Noise (share of norm)", xscale="log")
     return figure
-
-
-if __name__ == "__main__":
-    script(draw, __doc__)

@@ -1,41 +1,36 @@
-"""The two-by-two at the deeper depth: what a shortcut buys without BatchNorm and with it."""
+"""Draw what a shortcut changes without BatchNorm and with it, at the greater depth."""
 
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
 
-from analysis.looks import BLUE, ORANGE
-from analysis.style import WIDTH, script
+from analysis.style import BASELINES, BLUE, ORANGE, VARIANTS, WIDTH
 from analysis.summary import band
 
-COLUMNS = ["plain", "plain_bn", "residual", "residual_bn"]
+TABLE = "runs"
+ROWS = ("variants", "deep")
 
 
-def draw(runs: pd.DataFrame) -> plt.Figure:
-    runs = runs[(runs["depth"] == runs["depth"].max()) & runs["variant"].isin(COLUMNS)]
-    cells = runs.assign(
-        norm=runs["variant"].str.endswith("_bn").map({False: "no BN", True: "BN"}),
-        shortcut=runs["variant"].str.startswith("residual").map({False: "plain", True: "residual"}),
-        error=100 * runs["train_error"],
+def draw(table: pd.DataFrame) -> plt.Figure:
+    table = table[table["variant"].isin(BASELINES)]
+    factors = table["variant"].map(lambda name: VARIANTS[name].factors)
+    cells = table.assign(
+        norm=["no BN" if each.norm == "none" else "BN" for each in factors],
+        shortcut=["plain" if each.shortcut == "none" else "residual" for each in factors],
+        error=100 * table["train_error"],
     )
     figure, axes = plt.subplots(figsize=(0.55 * WIDTH, 2.6))
-    look = {"hue": "shortcut", "hue_order": ["plain", "residual"], "palette": [ORANGE, BLUE]}
-    order = ["no BN", "BN"]
-    sns.stripplot(
-        cells, x="norm", y="error", order=order, **look, jitter=False, size=3, alpha=0.5,
-        legend=False, ax=axes,
-    )  # fmt: skip
-    sns.pointplot(
-        cells, x="norm", y="error", order=order, **look, errorbar=band, markers=["o", "s"],
-        linestyles=["-", "-"], capsize=0.06, err_kws={"linewidth": 1}, legend=False, ax=axes,
-    )  # fmt: skip
-    for name, colour in zip(look["hue_order"], look["palette"], strict=True):
+    palette = {"plain": ORANGE, "residual": BLUE}
+    common = {
+        "x": "norm", "y": "error", "order": ["no BN", "BN"], "hue": "shortcut",
+        "hue_order": list(palette), "palette": palette, "legend": False, "ax": axes,
+    }  # fmt: skip
+    sns.stripplot(cells, **common, jitter=False, size=3, alpha=0.5)
+    look = {"markers": ["o", "s"], "linestyles": "-", "capsize": 0.06, "err_kws": {"linewidth": 1}}
+    sns.pointplot(cells, **common, **look, errorbar=band)
+    for name, colour in palette.items():
         end = cells[(cells["norm"] == "BN") & (cells["shortcut"] == name)]["error"].mean()
         axes.annotate(name, (1, end), xytext=(10, 0), textcoords="offset points", va="center",
                       color=colour, annotation_clip=False)  # fmt: skip
     axes.set(xlabel="", ylabel="Training error (%)", ylim=(0, 100))
     return figure
-
-
-if __name__ == "__main__":
-    script(draw, __doc__)

@@ -1,44 +1,33 @@
-"""Training error of every network at two depths, one row a variant."""
+"""Draw the training error of every network at two depths, one row per variant."""
 
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from analysis.looks import LOOKS
-from analysis.style import INK, WIDTH, ordered, script
-from analysis.summary import summarise
+from analysis.style import COLOURS, INK, VARIANTS, WIDTH, list_rows, ordered
+from analysis.summary import mean_interval
+
+TABLE = "runs"
+ROWS = ("all", "compare_depths")
 
 
-def draw(runs: pd.DataFrame) -> plt.Figure:
-    names = ordered(set(runs["variant"]))
-    rows = {name: -i for i, name in enumerate(names)}
-    cells = summarise(runs.assign(error=100 * runs["train_error"]), ["variant", "depth"], "error")
-    shallow, deep = sorted(set(runs["depth"]))
+def draw(table: pd.DataFrame) -> plt.Figure:
+    names = ordered(table["variant"])
+    shallow, deep = sorted(set(table["depth"]))
     figure, axes = plt.subplots(figsize=(WIDTH, 0.6 + 0.185 * len(names)))
-    for depth, offset, size in ((shallow, 0.14, 3.2), (deep, -0.14, 4.6)):
-        for cell in cells[cells["depth"] == depth].itertuples():
-            colour = LOOKS[cell.variant].colour
-            y = rows[cell.variant] + offset
-            axes.plot([max(cell.low, 0), min(cell.high, 100)], [y, y], color=colour, linewidth=0.9)
-            axes.plot(
-                cell.mean, y, "o", markersize=size, color=colour, markeredgewidth=0.9,
-                markerfacecolor=colour if depth == deep else "white",
-            )  # fmt: skip
-    reference = cells[(cells["variant"] == "plain_bn") & (cells["depth"] == deep)]["mean"]
-    axes.axvline(reference.item(), color=INK, linewidth=0.7, dashes=(1, 2))
-    axes.set(xlabel="Training error (%)", xlim=(-1, 101), ylim=(0.7 - len(names), 0.7))
-    axes.set_yticks([rows[name] for name in names], [LOOKS[name].label for name in names])
-    axes.tick_params(axis="y", length=0)
-    axes.grid(axis="y", color=INK, alpha=0.12, linewidth=0.5)
-    handles = [
-        plt.Line2D([], [], color="grey", marker="o", linewidth=0.9, markersize=size,
-                   markerfacecolor=fill, label=f"depth {depth}")
-        for depth, size, fill in ((shallow, 3.2, "white"), (deep, 4.6, "grey"))
-    ]  # fmt: skip
-    axes.legend(
-        handles=handles, frameon=False, ncols=2, loc="lower right", bbox_to_anchor=(1, 0.995)
-    )
+    handles = []
+    for depth, offset, size in ((shallow, -0.14, 3.2), (deep, 0.14, 4.6)):
+        errors = 100 * table[table["depth"] == depth].set_index("variant")["train_error"]
+        for name, values in errors.groupby(level=0, sort=False):
+            y, ink = names.index(name) + offset, COLOURS[name]
+            mean, low, high, _ = mean_interval(values)
+            axes.plot([max(low, 0), min(high, 100)], [y, y], color=ink, linewidth=0.9)
+            fill = ink if depth == deep else "white"
+            axes.plot(mean, y, "o", color=ink, markersize=size, markerfacecolor=fill,
+                      markeredgewidth=0.9)  # fmt: skip
+        fill = "grey" if depth == deep else "white"
+        handles.append(plt.Line2D([], [], color="grey", marker="o", markersize=size, linewidth=0.9,
+                                  markerfacecolor=fill, label=f"depth {depth}"))  # fmt: skip
+    axes.axvline(errors["plain_bn"].mean(), color=INK, linewidth=0.7, dashes=(1, 2))
+    axes.set(xlabel="Training error (%)", xlim=(-1, 101), ylim=(len(names) - 0.7, -0.7))
+    list_rows(axes, {i: VARIANTS[name].label for i, name in enumerate(names)}, handles)
     return figure
-
-
-if __name__ == "__main__":
-    script(draw, __doc__)

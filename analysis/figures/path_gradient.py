@@ -1,23 +1,17 @@
-"""Share of the gradient over paths of each length in residual networks, greater depth."""
+"""Draw the share of the gradient over paths of each length, at the greater depth."""
 
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from analysis.style import WIDTH, deepest, key, lines, script
+from analysis.style import CHECKPOINTS, deepest, panels
+
+TABLE = "path_gradient"
 
 
 def draw(table: pd.DataFrame) -> plt.Figure:
     table = deepest(table).assign(part=lambda rows: rows["length"] / rows["blocks"])
+    # A plain network has paths of one length only, and nothing to draw.
     table = table[table.groupby("variant")["length"].transform("nunique") > 1]
-    figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 2.5), sharey=True)
-    titles = {"init": "Initialisation", "end": "End"}
-    for axes, (moment, title) in zip(panels, titles.items(), strict=True):
-        lines(axes, table[table["checkpoint"] == moment], "part", "share", marker="o")
-        axes.set(title=title, xlabel="Length of paths (share of blocks)")
-    panels[0].set(ylabel="Share of the gradient")
-    key(figure, set(table["variant"]))
-    return figure
-
-
-if __name__ == "__main__":
-    script(draw, __doc__)
+    rows = {"share": "Share of the gradient"}
+    look = {"height": 2.5, "marker": "o", "xlabel": "Length of paths (share of blocks)"}
+    return panels(table, "part", rows, "checkpoint", CHECKPOINTS, **look)[0]

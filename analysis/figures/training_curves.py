@@ -1,41 +1,29 @@
-"""Error during training at two depths, with and without shortcuts (He et al. 2016, Figure 6)."""
+"""Draw the error during training at two depths (He et al. 2016, Figure 6)."""
 
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
 
-from analysis.looks import LOOKS
-from analysis.style import WIDTH, script
+from analysis.style import COLOURS, VARIANTS, WIDTH
 from analysis.summary import band
 
+TABLE = "history"
 
-def draw(history: pd.DataFrame) -> plt.Figure:
+
+def draw(table: pd.DataFrame) -> plt.Figure:
     figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 2.7), sharey=True)
-    depths = sorted(set(history["depth"]))
-    widths = dict(zip(depths, (0.9, 2.2), strict=True))
+    widths = dict(zip(sorted(set(table["depth"])), (0.9, 2.2), strict=True))
     dashes = {"train_error": "", "test_error": (2, 1.5)}
-    curves = history.melt(
-        ["variant", "depth", "step", "seed"], ["train_error", "test_error"], "split", "error"
-    )
+    curves = table.melt(["variant", "depth", "step", "seed"], list(dashes), "split", "error")
     curves = curves.assign(error=100 * curves["error"])
-    for axes, variant in zip(panels, ("plain_bn", "residual_bn"), strict=True):
-        colour = LOOKS[variant].colour
-        mine = curves[curves["variant"] == variant]
+    for axes, name in zip(panels, ("plain_bn", "residual_bn"), strict=True):
         sns.lineplot(
-            mine, x="step", y="error", size="depth", sizes=widths, style="split", dashes=dashes,
-            color=colour, errorbar=band, ax=axes, legend=False,
+            curves[curves["variant"] == name], x="step", y="error", size="depth", sizes=widths,
+            style="split", dashes=dashes, color=COLOURS[name], errorbar=band, legend=False, ax=axes,
         )  # fmt: skip
-        axes.set(title=LOOKS[variant].label, xlabel="Step", ylabel="Error (%)", ylim=(0, 100))
-    handles = [
-        plt.Line2D([], [], color="grey", linewidth=width, label=f"depth {depth}")
-        for depth, width in widths.items()
-    ] + [
-        plt.Line2D([], [], color="grey", linestyle=style, label=label)
-        for label, style in (("training", "-"), ("test", (0, (2, 1.5))))
-    ]
-    panels[1].legend(handles=handles, frameon=False)
+        axes.set(title=VARIANTS[name].label, xlabel="Step", ylabel="Error (%)", ylim=(0, 100))
+    looks = {f"depth {depth}": {"linewidth": width} for depth, width in widths.items()}
+    looks |= {"training": {}, "test": {"linestyle": (0, dashes["test_error"])}}
+    handles = [plt.Line2D([], [], **look, color="grey", label=name) for name, look in looks.items()]
+    panels[1].legend(handles=handles)
     return figure
-
-
-if __name__ == "__main__":
-    script(draw, __doc__)

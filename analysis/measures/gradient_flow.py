@@ -1,60 +1,50 @@
-"""How large the gradient is in each weight layer, and how that changes with depth.
+"""Measure how large the gradient is in each weight layer, and how that changes with depth.
 
     gradient_norm      ||dL/dW_l||, the Frobenius norm
-    relative_gradient  ||dL/dW_l|| / ||W_l||
-    first_to_last      relative gradient of the first convolution of the first block over that of
-                       the last convolution of the last block
-    rate               first_to_last^(1 / layers between them): above one gradients explode towards
-                       the input, below one they vanish
+    relative_gradient  ||dL/dW_l|| / ||W_l||; NaN where the weights are zero
 
 L is the mean cross-entropy of one batch of training images in train mode, as training sees it.
-Yang et al. 2019 show that in a wide plain network with BatchNorm and ReLU the *squared* norm grows
-by pi / (pi - 1) = 1.467 for each layer towards the input at initialisation, the norm by 1.211.
-Rows: layer (1 the stem, `depth` the head). Biases and BatchNorm's parameters are left out; the stem
-and the head are left out of first_to_last, because their shapes differ.
+Rows: layer (1 is the stem, `depth` the head), name. Biases and BatchNorm's parameters are left out.
+Quantities, from the relative gradients without those of the stem and the head, whose shapes differ:
+
+    log_first          log10 of the relative gradient of the blocks' first convolution
+    log_first_to_last  log10 of the same over that of the blocks' last convolution
+    rate               (first / last)^(1 / layers between them): above one gradients explode towards
+                       the input, below one they vanish
+
+If SkipInit or Fixup closes branches, `first` and `last` are the outermost layers with a gradient.
+In a wide plain network with BatchNorm and ReLU at initialisation, the *squared* norm grows by
+pi / (pi - 1) = 1.467 in each layer towards the input, so the norm by 1.211 (Yang et al. 2019).
 """
 
 import math
 from collections.abc import Iterator
 
-from analysis.run import Subject, gradient, weighted
+from analysis.run import Subject, loss_and_gradient, weighted
 
-SCALARS = ("log_first", "log_first_to_last", "rate")
+SETTINGS = {"examples": ("count", 2, "training images, evenly spaced over the set")}
+QUANTITIES = {
+    "log_first": "gradient at the first layer",
+    "log_first_to_last": "gradient, first layer to last",
+    "rate": "growth of the gradient per layer towards the input",
+}
 
 
 def measure(subject: Subject) -> Iterator[dict]:
     network = subject.network.train()
-    parameters = dict(network.named_parameters())
-    gradients = dict(
-        zip(parameters, gradient(network, subject.inputs, subject.targets), strict=True)
-    )
-    for layer, name in enumerate(weighted(network), start=1):
-        weight = f"{name}.weight"
-        norm = gradients[weight].norm().item()
-        size = parameters[weight].norm().item()
-        yield {
-            "layer": layer,
-            "name": name,
-            "gradient_norm": norm,
-            # Fixup's and SkipInit's zero weights have no relative gradient.
-            "relative_gradient": norm / size if size else math.nan,
-        }
+    _, gradients = loss_and_gradient(network, subject.inputs, subject.targets)
+    for layer, (name, module) in enumerate(weighted(network).items(), start=1):
+        norm = gradients[f"{name}.weight"].norm().item()
+        size = module.weight.norm().item()
+        relative = norm / size if size else math.nan
+        yield {"layer": layer, "name": name, "gradient_norm": norm, "relative_gradient": relative}
 
 
-def scalars(rows: list[dict]) -> dict[str, float]:
-    """log10 of the first inner layer's relative gradient and of first_to_last, and rate.
-
-    Layers without a gradient are left out on both sides: a branch that SkipInit or Fixup closes
-    passes none.
-    """
+def quantities(rows: list[dict]) -> dict[str, float]:
     inner = [row for row in rows[1:-1] if row["relative_gradient"] > 0]
     if len(inner) < 2:
-        return dict.fromkeys(SCALARS, math.nan)
+        return dict.fromkeys(QUANTITIES, math.nan)
     first, last = inner[0], inner[-1]
     log_first, log_last = (math.log10(row["relative_gradient"]) for row in (first, last))
-    layers = last["layer"] - first["layer"]
-    return {
-        "log_first": log_first,
-        "log_first_to_last": log_first - log_last,
-        "rate": 10 ** ((log_first - log_last) / layers),
-    }
+    growth, layers = log_first - log_last, last["layer"] - first["layer"]
+    return {"log_first": log_first, "log_first_to_last": growth, "rate": 10 ** (growth / layers)}

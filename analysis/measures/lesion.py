@@ -1,16 +1,16 @@
-"""What a network loses when blocks are deleted or change places (Veit et al. 2016).
+"""Measure what a network loses when blocks are deleted or change places (Veit et al. 2016).
 
     whole    the network as it is
-    one      block `block` deleted: k = 1
-    several  k blocks deleted at random, `draws` times
-    permute  k random swaps of two blocks of one stage (not its first, which may change shape), each
-             with another, `draws` times
+    one      block `block` is deleted: k = 1
+    several  k random blocks are deleted, `draws` times
+    permute  k random pairs of blocks of one stage change places, one pair after the other, `draws`
+             times; the first block of a stage, which may change shape, stays
 
-A deleted block is replaced by its shortcut, without what comes after the addition (its input is
-rectified already); in a plain network, which has none, by the identity, or by He et al.'s option A
-where the shape changes. Training images, eval mode, BatchNorm's statistics left as they are.
-Rows: kind, k, block (1 the first), draw, loss (nats), error. Scalars: one, the mean over blocks of
-the rise of the loss when one is deleted, as log10(1 + rise); error, of the whole network.
+A deleted block is replaced by its shortcut, without what comes after the addition (the block's
+input is rectified already). A plain block is replaced by the identity, or by He et al.'s option A
+where the shape changes. Training images, eval mode; BatchNorm's statistics stay as they are.
+Rows: kind, k, block (1 is the first), draw, loss (nats), error. Quantities: one, log10 of one plus
+the mean over blocks of the rise of the loss when a block is deleted; error, of the whole network.
 """
 
 import math
@@ -18,59 +18,57 @@ from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
-from analysis.measures.identity_distance import unchanged
-from analysis.run import Subject, blocks
-from models.network import Block, Zero
+from analysis.run import Subject, blocks, bounded, mean
+from models.network import Block, Identity
 
-LARGEST = 1e30
+SETTINGS = {
+    "examples": ("count", 2, "training images, evenly spaced over the set"),
+    "several": ("counts", 1, "numbers of blocks to delete, and of pairs to swap"),
+    "draws": ("count", 1, "random choices of blocks for each of these numbers"),
+}
+QUANTITIES = {
+    "one": "rise of the loss when a block is deleted",
+    "error": "error of the whole network",
+}
 
 
 def measure(subject: Subject, several: list[int], draws: int) -> Iterator[dict]:
-    network, generator = subject.network.eval(), subject.generator()
+    network, generator = subject.network, subject.generator()
     whole = blocks(network)
-    names, layers = list(whole), dict(network.layers)
-    features: dict[str, Tensor] = {}
-    with torch.no_grad():
-        network(subject.inputs, features)
+    names = list(whole)
+    deleted = {name: block.shortcut or Identity(*block.shape) for name, block in whole.items()}
 
-    @torch.no_grad()
-    def judged(kind: str, k: int, block: int | None, draw: int | None, changed: dict) -> dict:
-        # What comes before the first change is as it was.
-        before, x = True, subject.inputs
-        for name, layer in layers.items():
-            before = before and changed.get(name, layer) is layer
-            x = features[name] if before else changed.get(name, layer)(x)
-        loss = F.cross_entropy(x, subject.targets).item()
-        error = (x.argmax(1) != subject.targets).sum().item() / len(x)
-        loss = min(loss, LARGEST) if math.isfinite(loss) else LARGEST
-        return {"kind": kind, "k": k, "block": block, "draw": draw, "loss": loss, "error": error}
+    @torch.inference_mode()
+    def changed(replacements: dict[str, nn.Module]) -> dict[str, float]:
+        layers = {**network.layers, **replacements}
+        logits = nn.Sequential(*layers.values())(subject.inputs)
+        loss = bounded(F.cross_entropy(logits, subject.targets).item())
+        wrong = (logits.argmax(1) != subject.targets).sum().item()
+        return {"loss": loss, "error": wrong / len(logits)}
 
-    yield judged("whole", 0, None, None, {})
+    yield {"kind": "whole", "k": 0, "block": None, "draw": None, **changed({})}
     for number, name in enumerate(names, start=1):
-        yield judged("one", 1, number, None, {name: deleted(whole[name])})
-    swappable = [[name for name in names if name.startswith(f"stage{stage}_")][1:]
-                 for stage in (1, 2, 3)]  # fmt: skip
-    swappable = [stage for stage in swappable if len(stage) > 1]
+        found = changed({name: deleted[name]})
+        yield {"kind": "one", "k": 1, "block": number, "draw": None, **found}
+    stages = [[name for name in names if name.startswith(f"stage{i}_")][1:] for i in (1, 2, 3)]
+    stages = [stage for stage in stages if len(stage) > 1]
     for k in several:
         for draw in range(draws):
             if k <= len(names):
                 chosen = torch.randperm(len(names), generator=generator)[:k]
-                gone = {names[i]: deleted(whole[names[i]]) for i in chosen}
-                yield judged("several", k, None, draw, gone)
-            if swappable:
-                yield judged("permute", k, None, draw, swapped(whole, swappable, k, generator))
-
-
-def deleted(block: Block) -> nn.Module:
-    return unchanged(block) if isinstance(block.shortcut, Zero) else block.shortcut
+                found = changed({names[i]: deleted[names[i]] for i in chosen})
+                yield {"kind": "several", "k": k, "block": None, "draw": draw, **found}
+            if stages:
+                found = changed(swapped(whole, stages, k, generator))
+                yield {"kind": "permute", "k": k, "block": None, "draw": draw, **found}
 
 
 def swapped(
     whole: dict[str, Block], stages: list[list[str]], k: int, generator: torch.Generator
 ) -> dict[str, Block]:
-    """After k swaps of two blocks of one stage; stages are drawn by their number of blocks."""
+    """Return the blocks after k swaps within a stage, drawn in proportion to the stages' sizes."""
     order = dict(whole)
     sizes = torch.tensor([float(len(stage)) for stage in stages])
     for _ in range(k):
@@ -80,7 +78,7 @@ def swapped(
     return order
 
 
-def scalars(rows: list[dict]) -> dict[str, float]:
+def quantities(rows: list[dict]) -> dict[str, float]:
     whole, *others = rows
-    rises = [row["loss"] - whole["loss"] for row in others if row["kind"] == "one"]
-    return {"one": math.log10(1 + max(sum(rises) / len(rises), 0.0)), "error": whole["error"]}
+    rise = mean([row["loss"] - whole["loss"] for row in others if row["kind"] == "one"])
+    return {"one": math.log10(1 + max(rise, 0.0)), "error": whole["error"]}

@@ -1,16 +1,15 @@
-"""How much of the input's gradient comes over paths of each length (Veit et al. 2016, section 5.1).
+"""Measure how much of the gradient comes over paths of each length (Veit et al. 2016, section 5.1).
 
 With n blocks there are C(n, k) paths that pass the branches of k blocks and the shortcuts of the
-others. For each k, `draws` random ones: the loss is differentiated through the branch in the k
-blocks and through the shortcut in all others, down to the output of the stem.
+others. For each k, the loss is differentiated over `draws` random paths, down to the stem's output.
 
     paths          log10 of C(n, k)
     gradient_norm  mean over draws and examples of the norm of that gradient
-    share          C(n, k) gradient_norm, normalised to sum one over k
+    share          C(n, k) gradient_norm, divided by its sum over k
 
-A plain network has one path, with k = n. Eval mode, whole sample at once, mean loss.
-Rows: length k (`lengths` of them, evenly spaced, ends included). Scalars: mean_length, the mean of
-k/n weighted by share; log_longest, log10 of the gradient norm over the path through all branches.
+A plain network has one path, with k = n. Eval mode, the whole sample at once.
+Rows: length k (`lengths` of them, evenly spaced, with both ends), blocks n. Quantities: the mean of
+k/n weighted by share, and log10 of the gradient norm over the path through all branches.
 """
 
 import math
@@ -21,9 +20,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from analysis.measures.ics import spaced
-from analysis.run import Subject, blocks
-from models.network import Block, Zero
+from analysis.run import Subject, blocks, mean, spaced
+from models.network import Block
+
+SETTINGS = {
+    "examples": ("count", 2, "training images, evenly spaced over the set"),
+    "lengths": ("count", 2, "lengths of paths, evenly spaced"),
+    "draws": ("count", 1, "random paths of each length"),
+}
+QUANTITIES = {
+    "mean_length": "mean length of the paths of the gradient",
+    "log_longest": "gradient over the longest path",
+}
 
 
 def measure(subject: Subject, lengths: int, draws: int) -> Iterator[dict]:
@@ -32,16 +40,13 @@ def measure(subject: Subject, lengths: int, draws: int) -> Iterator[dict]:
     chain, generator = list(blocks(subject.network).values()), subject.generator()
     with torch.no_grad():
         start = stem(subject.inputs)
-    n = len(chain)
-    plain = all(isinstance(block.shortcut, Zero) for block in chain)
+    n, plain = len(chain), chain[0].shortcut is None
     rows = []
     for k in [n] if plain else spaced(0, n, lengths):
-        norms = []
-        for _ in range(draws if 0 < k < n else 1):
-            chosen = set(torch.randperm(n, generator=generator)[:k].tolist())
-            norms.append(path_norm(rest, chain, chosen, start, subject.targets))
-        paths = math.log10(math.comb(n, k))
-        rows.append({"length": k, "paths": paths, "gradient_norm": sum(norms) / len(norms)})
+        orders = [torch.randperm(n, generator=generator) for _ in range(draws if 0 < k < n else 1)]
+        chosen = [set(order[:k].tolist()) for order in orders]
+        norm = mean([path_norm(rest, chain, each, start, subject.targets) for each in chosen])
+        rows.append({"length": k, "paths": math.log10(math.comb(n, k)), "gradient_norm": norm})
     logs = [
         row["paths"] + math.log10(row["gradient_norm"]) if row["gradient_norm"] > 0 else -math.inf
         for row in rows
@@ -55,19 +60,20 @@ def measure(subject: Subject, lengths: int, draws: int) -> Iterator[dict]:
 def path_norm(
     rest: nn.Module, chain: list[Block], through: set[int], start: Tensor, targets: Tensor
 ) -> float:
-    """Mean norm of one path's gradient: through the branch in blocks `through`, else shortcuts."""
+    """Return the mean norm of the gradient over the path through these blocks' branches."""
     start = start.detach().requires_grad_()
     with ExitStack() as stack:
         for i, block in enumerate(chain):
             closed = block.shortcut if i in through else block.branch
-            hook = closed.register_forward_pre_hook(lambda module, inputs: (inputs[0].detach(),))
-            stack.callback(hook.remove)
+            if closed is not None:  # a plain block has no shortcut
+                hook = closed.register_forward_pre_hook(lambda _, inputs: (inputs[0].detach(),))
+                stack.enter_context(hook)
         loss = F.cross_entropy(rest(start), targets, reduction="sum")
     gradient = torch.autograd.grad(loss, start, allow_unused=True, materialize_grads=True)[0]
     return gradient.flatten(1).norm(dim=1).mean().item()
 
 
-def scalars(rows: list[dict]) -> dict[str, float]:
+def quantities(rows: list[dict]) -> dict[str, float]:
     longest = rows[-1]["gradient_norm"]
     return {
         "mean_length": sum(row["share"] * row["length"] / row["blocks"] for row in rows),

@@ -1,65 +1,55 @@
-"""How smooth the loss is along the gradient (Santurkar et al. 2018, section 3.1 and figure 4).
+"""Measure how smooth the loss is along the gradient (Santurkar et al. 2018, section 3.1, figure 4).
 
-At the weights W of a moment, with g = dL/dW of the batch that training takes next, for steps eta:
+At the weights W of a checkpoint, with g = dL/dW on the batch that training takes next, for steps
+eta along the gradient:
 
-    loss        L(W - eta g): loss variation is its range over eta
-    difference  ||g - dL/dW(W - eta g)||: gradient predictiveness is its range
-    beta        difference / (eta ||g||): effective beta-smoothness is its maximum
+    loss        L(W - eta g); the variation of the loss is its range over eta
+    difference  ||g - dL/dW(W - eta g)||; the predictiveness of the gradient is its range
+    beta        difference / (eta ||g||); the effective beta-smoothness is its maximum
 
-Train mode, all parameters. The steps eta are the same for every network, for a range that depends
-on a network's own learning rate would compare different things; `at`, the loss at W, is eta = 0.
-Rows: eta. Scalars: log10 of the effective beta, of the largest loss over the loss at W, and of the
-norm of g. A loss that overflows counts as 1e30, as it would in single precision's range.
+Train mode, all parameters. The steps eta are the same for every network: a range that depends on
+the network's own learning rate would compare different things.
+Rows: eta (0 is at W itself). Quantities: log10 of the effective beta, of the largest loss over the
+loss at W, and of the norm of g. A loss that overflows counts as 1e30.
 """
 
 import math
 from collections.abc import Iterator
 
 import torch
-import torch.nn.functional as F
 
-from analysis.run import Subject, flat
+from analysis.run import Subject, bounded, flat, loss_and_gradient
 
-LARGEST = 1e30
+SETTINGS = {"etas": ("numbers", 0, "lengths of steps along the gradient")}
+QUANTITIES = {
+    "log_beta": "effective smoothness constant",
+    "log_loss_rise": "largest rise of the loss along its gradient",
+    "log_gradient_norm": "norm of the gradient",
+}
 
 
 def measure(subject: Subject, etas: list[float]) -> Iterator[dict]:
     if subject.batch is None:
         return
     network = subject.network.train()
-    x, y = subject.batch
-    parameters = list(network.parameters())
-    start = [parameter.detach().clone() for parameter in parameters]
-    loss, g = loss_and_gradient(network, x, y)
-    size = flat(g).norm().item()
-    yield {"eta": 0.0, "loss": loss, "difference": 0.0, "beta": None, "gradient_norm": size}
+    parameters = dict(network.named_parameters())
+    start = {name: parameter.detach().clone() for name, parameter in parameters.items()}
+    loss, g = loss_and_gradient(network, *subject.batch)
+    size = flat(g.values()).norm().item()
+    norm = {"gradient_norm": size}
+    yield {"eta": 0.0, "loss": loss.item(), "difference": 0.0, "beta": None, **norm}
     for eta in etas:
         with torch.no_grad():
-            for parameter, w, slope in zip(parameters, start, g, strict=True):
-                parameter.copy_(w - eta * slope)
-        there, h = loss_and_gradient(network, x, y)
-        difference = bounded((flat(g) - flat(h)).norm().item())
-        yield {
-            "eta": eta,
-            "loss": bounded(there),
-            "difference": difference,
-            "beta": difference / (eta * size) if size else math.nan,
-            "gradient_norm": size,
-        }
+            for name, parameter in parameters.items():
+                parameter.copy_(start[name] - eta * g[name])
+        there, h = loss_and_gradient(network, *subject.batch)
+        there = bounded(there.item())
+        difference = bounded((flat(g.values()) - flat(h.values())).norm().item())
+        beta = difference / (eta * size) if size else math.nan
+        yield {"eta": eta, "loss": there, "difference": difference, "beta": beta, **norm}
 
 
-def loss_and_gradient(network, x, y) -> tuple[float, list[torch.Tensor]]:
-    loss = F.cross_entropy(network(x), y)
-    return loss.item(), list(torch.autograd.grad(loss, list(network.parameters())))
-
-
-def bounded(value: float) -> float:
-    return min(value, LARGEST) if math.isfinite(value) else LARGEST
-
-
-def scalars(rows: list[dict]) -> dict[str, float]:
-    if not rows:
-        return {}
+def quantities(rows: list[dict]) -> dict[str, float]:
     here, *steps = rows
     size = here["gradient_norm"]
     return {

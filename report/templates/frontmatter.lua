@@ -1,56 +1,41 @@
---[[ Moves the divs "title", "authors", "keywords" and "abstract" out of the text into the metadata that
-  the templates print. An author is a list item "Name, affiliation". Runs last, so that the front matter
-  has passed the same checks and citations as the text. Sets the language of the documents. ]]
-local here = pandoc.path.directory(PANDOC_SCRIPT_FILE)
-local mistakes = dofile(pandoc.path.join{here, 'mistakes.lua'})
-local inlines_of = pandoc.utils.blocks_to_inlines
+--[[ Moves the divs "title", "authors", "keywords" and "abstract" from the text into the metadata that the
+  templates print. An author is a list item "Name, affiliation". This filter runs last, so that the front
+  matter has passed the same checks and citations as the text. It sets the documents' language as well. ]]
+local mistakes = dofile 'mistakes.lua'
+local inlines_of, stringify = pandoc.utils.blocks_to_inlines, pandoc.utils.stringify
 
 local function items(div)
   local list = div.content[1]
-  if not list or list.t ~= 'BulletList' then
-    mistakes.add('::: ' .. div.classes[1] .. ' must hold a list: "- one item a line"')
-    return {}
+  if list and list.t == 'BulletList' then 
+    return list.content:map(function(item) return inlines_of(item) end)
   end
-  local result = {}
-  for i, item in ipairs(list.content) do result[i] = inlines_of(item) end
-  return result
+  mistakes.add('::: ' .. div.classes[1] .. ' must hold a list: "- one item a line"')
+  return pandoc.List{}
 end
 
--- "Name, affiliation" -> name, affiliation; without a comma all of it is the name.
-local function author(inlines)
-  local name = pandoc.Inlines{}
-  for i, inline in ipairs(inlines) do
-    local last = inline.t == 'Str' and inline.text:match '^(.+),$'
-    name:insert(last and pandoc.Str(last) or inline)
-    if last then
-      return {name = name, affiliation = pandoc.Inlines{table.unpack(inlines, i + 2)}}
-    end
-  end
-  return {name = name}
+local function author(item)
+  local name, affiliation = stringify(item):match '^(.-), (.*)$'
+  return {name = name or stringify(item), affiliation = affiliation}
 end
 
 local read = {
   title = function(div) return inlines_of(div.content) end,
   abstract = function(div) return pandoc.MetaBlocks(div.content) end,
   keywords = items,
-  authors = function(div)
-    local result = {}
-    for i, item in ipairs(items(div)) do result[i] = author(item) end
-    return result
-  end,
+  authors = function(div) return items(div):map(author) end,
 }
 
 function Pandoc(doc)
-  local body = pandoc.Blocks{}
-  for _, block in ipairs(doc.blocks) do
+  doc.blocks = doc.blocks:filter(function(block)
     local name = block.t == 'Div' and block.classes[1]
-    if name and read[name] then doc.meta[name] = read[name](block) else body:insert(block) end
-  end
+    if not read[name] then return true end
+    doc.meta[name] = read[name](block)
+    return false
+  end)
   for _, name in ipairs{'title', 'authors', 'keywords', 'abstract'} do
     if not doc.meta[name] then mistakes.add('the paper has no "::: ' .. name .. '"') end
   end
   mistakes.stop()
   doc.meta.lang = 'en-GB'
-  doc.blocks = body
   return doc
 end

@@ -1,6 +1,6 @@
---[[ Collects an author's mistakes, one line each on standard error, so that one run lists them all.
-  render.py reads the lines. After the message may come the name that was asked for and the names
-  that exist; render.py adds the nearest one. ]]
+--[[ Collects the author's mistakes, one line each on standard error, so that one run lists them all.
+  render.py reads the lines. A message may be followed by an unknown name and the names that exist, to
+  which render.py adds the nearest one. ]]
 local mistakes = {section = nil, count = 0}
 
 function mistakes.add(message, wanted, known)

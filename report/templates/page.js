@@ -1,8 +1,8 @@
-// What the page can do beyond being read: contents that follow the reader, and cards that show what
-// a reference, a claim or a number points at. Without it nothing is missing but the convenience.
+// Contents that follow the reader, and cards that show what a reference, a claim or a number points at.
+// The page can be read without this script.
 'use strict';
 
-// Contents: the entry of the section being read is marked, and kept in sight.
+// Mark the entry of the section that is being read, and keep it in sight.
 const entries = new Map();
 for (const link of document.querySelectorAll('nav a[href^="#"]')) {
   const target = document.getElementById(decodeURIComponent(link.hash.slice(1)));
@@ -36,7 +36,7 @@ document.body.append(card);
 let shown = null;
 let timer = 0;
 
-// A copy without names, which a page can have only once. (Pictures refer to their own parts by name.)
+// Return a copy without ids, because an id may occur only once. Pictures keep theirs, which they refer to.
 function copy(node) {
   const result = node.cloneNode(true);
   result.removeAttribute('id');
@@ -56,11 +56,11 @@ function text(tag, content, name) {
 function claim(row) {
   const names = [...row.closest('table').querySelectorAll('thead th')].map((cell) => {
     const name = copy(cell);
-    for (const note of name.querySelectorAll('annotation')) note.remove();  // the TeX of a formula
+    for (const note of name.querySelectorAll('annotation')) note.remove();  // it has the TeX of a formula
     return name.textContent;
   });
   const list = document.createElement('dl');
-  const spanned = row.cells.length < names.length;  // not tested: one cell says why
+  const spanned = row.cells.length < names.length;  // a claim that was not tested has one wide cell, which says why
   [...row.cells].slice(1).forEach((cell, i) => {
     const name = spanned && i === 1 ? 'Why' : names[spanned && i > 1 ? names.length - 1 : i + 1];
     list.append(text('dt', name), text('dd', cell.textContent));
@@ -68,7 +68,7 @@ function claim(row) {
   return [text('p', row.cells[0].textContent, 'statement'), list];
 }
 
-// What a card for this element shows; nothing if there is nothing to show.
+// Return what the card for an element shows, as a list of nodes.
 function content(element) {
   if (element.matches('.value')) return [text('p', element.dataset.source, 'source')];
   const target = document.getElementById(decodeURIComponent(element.hash.slice(1)));
@@ -121,7 +121,7 @@ document.addEventListener('focusin', (event) => {
   const element = event.target.closest(pointable);
   if (element?.matches(':focus-visible')) show(element); else hide();
 });
-document.addEventListener('click', (event) => {  // a tap on a number; elsewhere it closes
+document.addEventListener('click', (event) => {  // a tap on a number opens its card, and a tap elsewhere closes it
   const value = event.target.closest('main .value');
   if (value && !value.closest('a')) show(value); else if (!card.contains(event.target)) hide();
 });

@@ -1,17 +1,18 @@
 --[[ Numbers sections, figures, tables and equations, and resolves @sec:x, @fig:x, @tbl:x and @eq:x.
-  Both documents take every number from here. An appendix heading has the class "appendix" and a letter;
-  [-@fig:x] gives the number alone. Refuses undefined and duplicate labels. ]]
-local here = pandoc.path.directory(PANDOC_SCRIPT_FILE)
-local mistakes = dofile(pandoc.path.join{here, 'mistakes.lua'})
+  Both documents take every number from here. The heading of an appendix has the class "appendix" and
+  gets a letter; [-@fig:x] prints the number alone. Refuses undefined and duplicate labels. ]]
+local mistakes = dofile 'mistakes.lua'
 
 local NAMES = {fig = 'Figure', tbl = 'Table', eq = 'Equation', sec = 'Section'}
 local labels = {}  -- identifier -> {name =, number =}
+local known = pandoc.List{}  -- their identifiers, in order
 
 local function kind(identifier) return identifier:match '^(%a+):' end
 
 local function define(identifier, name, number)
   if labels[identifier] then mistakes.add('the label ' .. identifier .. ' is defined twice') end
   labels[identifier] = {name = name, number = number}
+  known:insert(identifier)
 end
 
 -- Sections: 1, 1.1, ... and A, A.1, ... for appendices. ----------------------------------------------
@@ -19,27 +20,22 @@ end
 local section = {0, 0, 0, 0, 0, 0}
 local appendix = 0
 
-local function section_number(header)
+local function number_section(header)
+  mistakes.enter(header)
+  if header.classes:includes 'unnumbered' then return nil end
   if header.level == 1 and header.classes:includes 'appendix' then
     appendix = appendix + 1
+  elseif header.level == 1 and appendix > 0 then
+    mistakes.add('a numbered section after the first appendix: give it .appendix or .unnumbered')
   else
     section[header.level] = section[header.level] + 1
   end
   for level = header.level + 1, #section do section[level] = 0 end
   local top = appendix > 0 and string.char(64 + appendix) or tostring(section[1])
-  return table.concat({top, table.unpack(section, 2, header.level)}, '.')
-end
-
-local function number_section(header)
-  mistakes.enter(header)
-  if header.classes:includes 'unnumbered' then return nil end
-  if header.level == 1 and appendix > 0 and not header.classes:includes 'appendix' then
-    mistakes.add('a numbered section after the first appendix: give it .appendix or .unnumbered')
-  end
-  local number = section_number(header)
+  local number = table.concat({top, table.unpack(section, 2, header.level)}, '.')
   define(header.identifier, appendix > 0 and 'Appendix' or 'Section', number)
-  header.content:insert(1, pandoc.Space())
-  header.content:insert(1, pandoc.Span({pandoc.Str(number)}, {class = 'section-number'}))
+  local span = pandoc.Span({pandoc.Str(number)}, {class = 'section-number'})
+  header.content = pandoc.Inlines{span, pandoc.Space()} .. header.content
   return header
 end
 
@@ -52,19 +48,25 @@ local function number_float(element)
   count[prefix] = count[prefix] + 1
   define(element.identifier, NAMES[prefix], tostring(count[prefix]))
   local opening = pandoc.Strong{pandoc.Str(NAMES[prefix] .. '\u{a0}' .. count[prefix] .. '.')}
-  element.caption.long[1].content:insert(1, pandoc.Space())
-  element.caption.long[1].content:insert(1, opening)
+  local caption = element.caption.long[1]
+  caption.content = pandoc.Inlines{opening, pandoc.Space()} .. caption.content
   return element
 end
 
 -- Equations: $$ ... $$ {#eq:name} --------------------------------------------------------------------
 
-local function equation(math, identifier)
-  for _, command in ipairs{'\\tag', '\\label', '\\eqref', '\\ref'} do  -- pandoc drops these silently
-    if math.text:find(command .. '%s*{') then
-      mistakes.add(command .. ' in a formula: write {#eq:name} after it and refer to @eq:name')
+-- Pandoc drops the first four without a word, and sets the last one without the space of an operator.
+local LOST = {'\\tag', '\\label', '\\eqref', '\\ref', '\\operatorname'}
+
+local function check_formula(math)
+  for _, command in ipairs(LOST) do
+    if math.text:find(command .. '%*?%s*{') then
+      mistakes.add(command .. ' in a formula: write {#eq:name} after it, @eq:name for it, or \\mathrm')
     end
   end
+end
+
+local function equation(math, identifier)
   local content = pandoc.Inlines{math}
   if identifier then
     count.eq = count.eq + 1
@@ -74,30 +76,22 @@ local function equation(math, identifier)
   return pandoc.Span(content, pandoc.Attr(identifier or '', {'equation'}))
 end
 
-local function skip_space(inlines, i)
-  while inlines[i] and (inlines[i].t == 'Space' or inlines[i].t == 'SoftBreak') do i = i + 1 end
-  return i
-end
-
-local function is_display(inline) return inline.t == 'Math' and inline.mathtype == 'DisplayMath' end
-
 local function number_equations(inlines)
-  if not inlines:find_if(is_display) then return nil end
   local result, i = pandoc.Inlines{}, 1
   while i <= #inlines do
     local inline = inlines[i]
-    if is_display(inline) then
-      local j = skip_space(inlines, i + 1)
-      local following = inlines[j] and inlines[j].t == 'Str' and inlines[j].text or ''
-      local identifier, rest = following:match '^{#(eq:[%w:_-]+)}(.*)$'
-      result:insert(equation(inline, identifier))
+    if inline.t == 'Math' and inline.mathtype == 'DisplayMath' then
+      local after = inlines[i + 1] and inlines[i + 1].t
+      local label = (after == 'Space' or after == 'SoftBreak') and i + 2 or i + 1
+      local text = inlines[label] and inlines[label].text or ''
+      local identifier, rest = text:match '^{#(eq:[%w:_-]+)}(.*)$'
+      inline = equation(inline, identifier)
       if identifier then
-        if rest ~= '' then result:insert(pandoc.Str(rest)) end
-        i = j
+        inlines[label] = pandoc.Str(rest)
+        i = label - 1
       end
-    else
-      result:insert(inline)
     end
+    result:insert(inline)
     i = i + 1
   end
   return result
@@ -105,19 +99,10 @@ end
 
 -- References -----------------------------------------------------------------------------------------
 
-local function known_labels()
-  local known = {}
-  for identifier in pairs(labels) do
-    if NAMES[kind(identifier) or ''] then known[#known + 1] = identifier end
-  end
-  table.sort(known)
-  return known
-end
-
 local function reference(citation)
   local label = labels[citation.id]
   if not label then
-    mistakes.add('nothing has the label ' .. citation.id, citation.id, known_labels())
+    mistakes.add('nothing has the label ' .. citation.id, citation.id, known)
     return pandoc.Str '?'
   end
   if #citation.prefix + #citation.suffix > 0 then
@@ -144,8 +129,8 @@ end
 
 function Pandoc(doc)
   doc = doc:walk{traverse = 'topdown', Header = number_section, Figure = number_float, Table = number_float}
-  -- Bottom-up on purpose: a topdown walk would enter the span it made and wrap its formula for ever.
-  doc = doc:walk{Inlines = number_equations}
+  -- This walk goes bottom-up, since a topdown one would enter the span that it made, for ever.
+  doc = doc:walk{Math = check_formula, Inlines = number_equations}
   mistakes.section = nil
   doc = doc:walk{traverse = 'topdown', Header = mistakes.enter, Cite = resolve}
   mistakes.stop()

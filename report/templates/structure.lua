@@ -2,8 +2,7 @@
     ::: {#fig:name}  caption, then  ::: alt  text  :::  :::        shows figures/name.svg
     ::: {#tbl:name}  caption, then an HTML or a Markdown table  :::
   Refuses a figure without alternative text, a table without a caption, other HTML and stray fences. ]]
-local here = pandoc.path.directory(PANDOC_SCRIPT_FILE)
-local mistakes = dofile(pandoc.path.join{here, 'mistakes.lua'})
+local mistakes = dofile 'mistakes.lua'
 
 local LONGEST = 40  -- rows of a table that stays on one page of the PDF
 
@@ -14,27 +13,21 @@ local function check_caption(caption, identifier)
 end
 
 local function figure(div)
-  local caption, alt = pandoc.Blocks{}, nil
-  for _, block in ipairs(div.content) do
-    if block.t == 'Div' and block.classes:includes 'alt' then
-      alt = pandoc.utils.blocks_to_inlines(block.content)
-    else
-      caption:insert(block)
-    end
-  end
+  local function is_alt(block) return block.t == 'Div' and block.classes:includes 'alt' end
+  local caption = div.content:filter(function(block) return not is_alt(block) end)
+  local alt = pandoc.utils.blocks_to_inlines(div.content:filter(is_alt):map(function(block)
+    return pandoc.Plain(pandoc.utils.blocks_to_inlines(block.content))
+  end))
   check_caption(caption, div.identifier)
-  if not alt or #alt == 0 then
+  if #alt == 0 then
     mistakes.add(div.identifier .. ' has no alternative text: add "::: alt", the text '
       .. 'and ":::", with a blank line before')
-    alt = pandoc.Inlines{}
   end
-  if div.attributes.gap then
-    local reason = pandoc.Str('Not shown: ' .. div.attributes.gap .. '.')
-    local exempt = pandoc.Span({reason}, pandoc.Attr('', {'constant'}))  -- it may be any text
-    return pandoc.Figure({pandoc.Plain{pandoc.Emph{exempt}}}, {long = caption}, pandoc.Attr(div.identifier, {'gap'}))
-  end
-  local image = pandoc.Image(alt, 'figures/' .. div.identifier:sub(5) .. '.svg')
-  return pandoc.Figure({pandoc.Plain{image}}, {long = caption}, pandoc.Attr(div.identifier))
+  local content = pandoc.Image(alt, 'figures/' .. div.identifier:sub(5) .. '.svg')
+  local gap = div.attributes.gap  -- why the study does not have the figure
+  if gap then content = pandoc.Emph('Not shown: ' .. gap .. '.') end
+  local attributes = pandoc.Attr(div.identifier, gap and {'gap'} or {})
+  return pandoc.Figure({pandoc.Plain{content}}, {long = caption}, attributes)
 end
 
 -- The text of a value is literal, even where the HTML reader saw a formula in it.
@@ -45,20 +38,12 @@ local literal_values = {
   end,
 }
 
-local function read_html_table(text)
-  for _, block in ipairs(pandoc.read(text, 'html+tex_math_dollars').blocks) do
-    if block.t == 'Table' then return block:walk(literal_values) end
-  end
-end
-
-local function is_html_table(block)
-  return block.t == 'RawBlock' and block.format == 'html' and block.text:match '^%s*<table'
-end
-
 local function table_of(div)
   local caption, found = pandoc.Blocks{}, nil
   for _, block in ipairs(div.content) do
-    if is_html_table(block) then block = read_html_table(block.text) or block end
+    if block.t == 'RawBlock' and block.text:match '^%s*<table' then
+      block = pandoc.read(block.text, 'html+tex_math_dollars').blocks[1]:walk(literal_values)
+    end
     if block.t == 'Table' and not found then found = block else caption:insert(block) end
   end
   if not found then
@@ -81,7 +66,7 @@ local function raw(element)
     .. element.text:sub(1, 60))
 end
 
--- Syntax that pandoc found no use for and left in the text.
+-- Refuses syntax that pandoc found no use for and left in the text.
 local function stray(inlines)
   local before = nil  -- the last inline that is not space
   for _, inline in ipairs(inlines) do
@@ -100,9 +85,7 @@ end
 local convert = {
   traverse = 'topdown',
   Header = mistakes.enter,
-  Image = function(image)
-    mistakes.add('an image outside ::: {#fig:name}: ' .. image.src)
-  end,
+  Image = function(image) mistakes.add('an image outside ::: {#fig:name}: ' .. image.src) end,
   Div = function(div)
     if div.identifier:match '^fig:' then return figure(div), false end
     if div.identifier:match '^tbl:' then return table_of(div), false end

@@ -1,5 +1,5 @@
 --[[ Writes for Typst what pandoc's own writer gets wrong or leaves out: formulas and figures with their
-  alternative text (PDF/UA asks for it), tables with the rules of a printed paper, the reference list. ]]
+  alternative text, which PDF/UA asks for, tables with the rules of a printed paper, and the references. ]]
 
 local function typst(blocks)
   return (pandoc.write(pandoc.Pandoc(blocks), 'typst-citations-smart', {wrap_text = 'none'}):gsub('%s+$', ''))
@@ -11,7 +11,7 @@ end
 
 local function trim(text) return (text:gsub('^%s+', ''):gsub('%s+$', '')) end
 
--- Typst reads "...", "--" and a hyphen before a digit as other characters: give it such text as a string.
+-- Typst reads "...", "--" and a hyphen before a digit as other characters, so such text becomes a string.
 local function text(element)
   if element.text:find '%.%.%.' or element.text:find '%-[%-%?%d]' then
     return pandoc.RawInline('typst', '#' .. quote(element.text) .. ';')
@@ -20,26 +20,14 @@ end
 
 -- Formulas -------------------------------------------------------------------------------------------
 
--- Pandoc writes \operatorname{x} as the string "x", which Typst sets without the space of an operator.
-local function operators(code, tex)
-  for star, name in tex:gmatch '\\operatorname(%*?)%s*{([%a\\, ]+)}' do
-    local limits = star == '*' and ', limits: #true' or ''
-    name = name:gsub('\\[, ]', ' ')
-    code = code:gsub('(%(?)"' .. name .. '"', function(before)
-      if before == '' then return 'op("' .. name .. '"' .. limits .. ')' end
-    end)
-  end
-  return code
-end
-
 local function formula(element, arguments)
   local tex = trim(element.text)
   local code = typst{pandoc.Plain{pandoc.Math(element.mathtype, tex)}}
-  -- pandoc knows this symbol by a name that Typst has dropped.
+  -- Pandoc knows this symbol by a name that Typst no longer has.
   code = code:gsub('dot%.circle', 'dot.o')
-  -- \bigl[ arrives as a scaled picture of a bracket: make it a delimiter of that size.
+  -- Pandoc writes \bigl[ as a scaled picture of a bracket. Make it a delimiter of that size.
   code = code:gsub('#scale%(x: (%d+)%%, y: %d+%%%)%[(\\?.)%]', 'lr(size: #%1%%, %2)')
-  return '#math.equation(' .. arguments .. 'alt: ' .. quote(tex) .. ', ' .. operators(code, tex) .. ')'
+  return '#math.equation(' .. arguments .. 'alt: ' .. quote(tex) .. ', ' .. code .. ')'
 end
 
 local function math(element)
@@ -47,110 +35,65 @@ local function math(element)
   return pandoc.RawInline('typst', formula(element, arguments))
 end
 
-local function numbered_equation(span)
-  local number = pandoc.utils.stringify(span.content[2])
-  local arguments = ('block: true, numbering: _ => "%s", '):format(number)
-  return pandoc.RawInline('typst', formula(span.content[1], arguments) .. ' <' .. span.identifier .. '>')
-end
-
 local function span(element)
-  if element.classes:includes 'equation' and element.content[2] then
-    return numbered_equation(element), false
+  local number = element.content[2] and pandoc.utils.stringify(element.content[2])
+  if element.classes:includes 'equation' and number then
+    local code = formula(element.content[1], ('block: true, numbering: _ => "%s", '):format(number))
+    return pandoc.RawInline('typst', code .. ' <' .. element.identifier .. '>'), false
   elseif element.classes:includes 'section-number' then
     return pandoc.RawInline('typst', '#section-number[' .. pandoc.utils.stringify(element) .. ']')
   end
 end
 
--- Figures --------------------------------------------------------------------------------------------
+-- Figures and tables ---------------------------------------------------------------------------------
 
 local function figure(element)
   local image = element.content[1].content[1]
-  if element.classes:includes 'gap' then
-    return pandoc.RawBlock('typst', ('#figure(kind: image, caption: [%s], [%s]) <%s>'):format(
-      typst(element.caption.long), typst(element.content), element.identifier))
-  end
-  return pandoc.RawBlock('typst', ('#figure(kind: image, caption: [%s], image(%s, alt: %s)) <%s>'):format(
-    typst(element.caption.long), quote('/' .. image.src), quote(pandoc.utils.stringify(image.caption)),
-    element.identifier))
+  local body = element.classes:includes 'gap' and '[' .. typst(element.content) .. ']'
+    or ('image(%s, alt: %s)'):format(quote('/' .. image.src), quote(pandoc.utils.stringify(image.caption)))
+  return pandoc.RawBlock('typst', ('#figure(kind: image, caption: [%s], %s) <%s>'):format(
+    typst(element.caption.long), body, element.identifier))
 end
 
--- Tables ---------------------------------------------------------------------------------------------
+local ALIGNMENT = {AlignLeft = 'left', AlignRight = 'right', AlignCenter = 'center'}
 
-local ALIGNMENT = {AlignLeft = 'left', AlignRight = 'right', AlignCenter = 'center', AlignDefault = 'left'}
+local function code(text) return pandoc.RawBlock('typst', text) end
 
--- The code of many pieces at once, because each call of the writer takes its time.
-local MARK = '//cell'
-local function typst_each(pieces)
-  local blocks = pandoc.Blocks{}
-  for _, piece in ipairs(pieces) do
-    blocks:extend(piece)
-    blocks:insert(pandoc.RawBlock('typst', MARK))
-  end
-  local result, start, code = {}, 1, typst(blocks) .. '\n'
-  for i = 1, #pieces do
-    local first, last = code:find('\n?' .. MARK .. '\n', start)
-    result[i] = trim(code:sub(start, first - 1))
-    start = last + 1
+-- The cells of some rows. A cell of the head that spans columns has a thin rule below it.
+local function cells(rows, is_head)
+  local result = pandoc.Blocks{}
+  for _, row in ipairs(rows) do
+    for _, cell in ipairs(row.cells) do
+      local arguments = {}
+      local alignment = ALIGNMENT[cell.alignment]
+      if alignment then table.insert(arguments, 'align: ' .. alignment .. ' + horizon') end
+      if cell.row_span > 1 then table.insert(arguments, 'rowspan: ' .. cell.row_span) end
+      if cell.col_span > 1 then table.insert(arguments, 'colspan: ' .. cell.col_span) end
+      if cell.col_span > 1 and is_head then table.insert(arguments, 'stroke: (bottom: 0.4pt)') end
+      result:insert(code('table.cell(' .. table.concat(arguments, ', ') .. ')['))
+      result:extend(cell.contents)
+      result:insert(code '],')
+    end
   end
   return result
 end
 
-local function cell_code(cell, column_alignment, contents)
-  local alignment = cell.alignment == 'AlignDefault' and column_alignment or cell.alignment
-  local arguments = {'align: ' .. ALIGNMENT[alignment] .. ' + horizon'}
-  if cell.col_span > 1 then table.insert(arguments, 'colspan: ' .. cell.col_span) end
-  if cell.row_span > 1 then table.insert(arguments, 'rowspan: ' .. cell.row_span) end
-  return ('table.cell(%s)[%s],'):format(table.concat(arguments, ', '), contents)
-end
-
--- The code of some rows. Under a header cell that spans columns goes a thin rule.
-local function rows_code(rows, colspecs)
-  local lines, covered = {}, {}  -- covered: how many rows below are taken by a cell above, by column
-  local pieces = {}
-  for _, row in ipairs(rows) do
-    for _, cell in ipairs(row.cells) do table.insert(pieces, cell.contents) end
-  end
-  local contents, done = typst_each(pieces), 0
-  for _, row in ipairs(rows) do
-    local column, rules = 1, {}
-    local function skip_covered()
-      while (covered[column] or 0) > 0 do
-        covered[column] = covered[column] - 1
-        column = column + 1
-      end
-    end
-    for _, cell in ipairs(row.cells) do
-      skip_covered()
-      done = done + 1
-      table.insert(lines, cell_code(cell, colspecs[column][1], contents[done]))
-      if cell.col_span > 1 then
-        table.insert(rules, ('column-rule(%d, %d),'):format(column - 1, column - 1 + cell.col_span))
-      end
-      for _ = 1, cell.col_span do
-        covered[column] = cell.row_span - 1
-        column = column + 1
-      end
-    end
-    skip_covered()
-    table.move(rules, 1, #rules, #lines + 1, lines)
-  end
-  return table.concat(lines, '\n')
-end
-
+-- The cells stay blocks of pandoc, since to write each by itself would take a second.
 local function table_(element)
-  local bodies = {}
-  for _, body in ipairs(element.bodies) do
-    table.insert(bodies, rows_code(body.head, element.colspecs))
-    table.insert(bodies, rows_code(body.body, element.colspecs))
+  local columns, sides, widths = {}, {}, element.attributes.widths:gmatch '%S+'
+  for i, colspec in ipairs(element.colspecs) do
+    local width = widths()
+    columns[i] = width and width .. 'fr' or 'auto'
+    sides[i] = (ALIGNMENT[colspec[1]] or 'left') .. ' + horizon'
   end
   local call = element.classes:includes 'long' and 'long-table' or 'short-table'
-  if element.classes:includes 'small' then call = 'small-table' end
-  local widths = {}
-  for width in element.attributes.widths:gmatch '%S+' do table.insert(widths, width .. 'fr') end
-  while #widths < #element.colspecs do table.insert(widths, 'auto') end
-  return pandoc.RawBlock('typst', ('#%s(<%s>, [%s], (%s,), header: (\n%s\n), rows: (\n%s\n))'):format(
-    call, element.identifier, typst(element.caption.long), table.concat(widths, ', '),
-    rows_code(element.head.rows, element.colspecs), table.concat(bodies, '\n')))
+  local result = pandoc.Blocks{code(('#%s(<%s>, [%s], (%s,), (%s,), ('):format(call, element.identifier,
+    typst(element.caption.long), table.concat(columns, ', '), table.concat(sides, ', ')))}
+  result:extend(cells(element.head.rows, true))
+  result:insert(code '), (')
+  for _, body in ipairs(element.bodies) do result:extend(cells(body.body)) end
+  result:insert(code '))')
+  return result
 end
 
 -- The document ---------------------------------------------------------------------------------------
@@ -161,28 +104,24 @@ local function reference_list(div)
 end
 
 -- In an appendix figures and tables stay where they are written, so that none lands inside a long table
--- or above the heading. Each begins on a new page: Typst then lays them out in parallel.
-local APPENDIX = '#pagebreak(weak: true)\n#set figure(placement: none)'
+-- or above the heading.
 local function header(element)
   if element.level == 1 and element.classes:includes 'appendix' then
-    return {pandoc.RawBlock('typst', APPENDIX), element}
+    return {pandoc.RawBlock('typst', '#pagebreak(weak: true)\n#set figure(placement: none)'), element}
   end
 end
 
--- PDF metadata are strings, not text: quote them for the template.
-local function strings(list, field)
-  local quoted = {}
-  for i, item in ipairs(list) do
-    quoted[i] = quote(pandoc.utils.stringify(field and item[field] or item))
-  end
-  return pandoc.RawInline('typst', table.concat(quoted, ', ') .. ',')
+-- The metadata of a PDF are strings, so the template gets them in quotes.
+local function strings(list)
+  local quoted = list:map(function(item) return quote(pandoc.utils.stringify(item.name or item)) .. ',' end)
+  return pandoc.RawInline('typst', table.concat(quoted, ' '))
 end
 
 function Pandoc(doc)
-  doc.meta['author-strings'] = strings(doc.meta.authors, 'name')
+  doc.meta['author-strings'] = strings(doc.meta.authors)
   doc.meta['keyword-strings'] = strings(doc.meta.keywords)
   local inlines = {traverse = 'topdown', Span = span, Math = math, Str = text}
-  inlines.Image = function(image) return image, false end  -- alternative text is a string already
+  inlines.Image = function(image) return image, false end  -- its alternative text is a string already
   return doc:walk(inlines)
     :walk{Table = table_, Figure = figure, Div = reference_list, Header = header}
 end

@@ -1,10 +1,10 @@
-"""How fast this project is beside others, and beside what is possible.
+"""Time this project against others, and against what the processor can do.
 
     python -m tests.benchmarks --out results/benchmarks.json
 
-Contenders take turns, on one thread, and have to compute the same before the processor's seconds
-are counted; those of the workflow are on the clock. A figure is the median over the rounds, with
-the least and the largest. The machine should do nothing else.
+Contenders take turns on one thread, and have to compute the same before they are timed. Times are
+seconds of the processor; those of the workflow are seconds on the clock. A figure is the median
+over the rounds, with the least and the largest. The machine should do nothing else.
 """
 
 import argparse
@@ -17,9 +17,9 @@ from datetime import date
 from importlib import metadata
 from pathlib import Path
 
-from analysis.provenance import processor
+from analysis.provenance import host
 from models.files import replacing
-from models.train import deterministic
+from models.training.device import deterministic
 from tests.benchmarks import gpu, measures, study, training
 from tests.benchmarks.timing import Row
 from workflow.malloc import preload
@@ -38,12 +38,12 @@ def main() -> None:
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     arguments = parser.parse_args()
     as_a_job()
-    warnings.simplefilter("ignore")  # about the others' code
+    warnings.simplefilter("ignore")  # in the code of others
     deterministic(threads=1, device="cpu")
+    machine = host()
     environment = {
         "date": date.today().isoformat(),
-        "processor": processor(),
-        "cores": os.cpu_count(),
+        **{key: machine[key] for key in ("processor", "cores")},
         "load": os.getloadavg()[0],
         **{package: metadata.version(package) for package in PACKAGES},
     }
@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def as_a_job() -> None:
-    """Begin again with the malloc of this project's jobs, which others do not get."""
+    """Start this process again with the malloc of the project's jobs. Others do not get it."""
     before = os.environ.get("LD_PRELOAD")
     preload()
     if os.environ.get("LD_PRELOAD") != before:

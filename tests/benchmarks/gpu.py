@@ -1,4 +1,4 @@
-"""Images a second in training on a GPU, against the usual loop there."""
+"""Time training on a GPU against the usual loop there."""
 
 import time
 from collections.abc import Iterator
@@ -6,30 +6,31 @@ from dataclasses import replace
 
 import torch
 
-from models.data import Dataset
-from models.train import build, train
+from models.data.prepare import Dataset
+from models.initialise import build
+from models.training.loop import train
 from models.variant import Run
 from tests.benchmarks.rivals import loop
 from tests.benchmarks.timing import Row, quiet, ratio
-from tests.benchmarks.training import a_run, agree, data_of
+from tests.benchmarks.training import agree, changed, data_of, study_run
 
 STEPS = 60
-SETTLED = 20  # of them, before the clock counts
+SETTLED = 20  # steps before the clock counts
 GOAL = ("PyTorch loop", ">= 1 x")
 
 
 def rows(rounds: int) -> Iterator[Row]:
     if not torch.cuda.is_available():
-        yield Row("training on a GPU", *GOAL, None, note="there is none")
+        yield Row("training on a GPU", *GOAL, None, note="this machine has no GPU")
         return
     for study, depth in (("default", 20), ("default", 56), ("cifar10", 20), ("cifar10", 56)):
-        # Training at a larger rate depends on the eighth digit of the rate, which is single here.
-        yield compare(a_run(study, "residual_bn", depth, 1e-6), rounds)
+        # Training at a larger rate depends on the eighth digit of the rate. A graph keeps seven.
+        yield compare(study_run(study, "residual_bn", depth, 1e-6), rounds)
 
 
 def compare(run: Run, rounds: int) -> Row:
     agree(loop, run, "cuda")
-    run = replace(run, train=replace(run.train, record_every=STEPS))
+    run = changed(run, record_every=STEPS)
     data = data_of(run, STEPS).to("cuda")
     gpu = torch.cuda.get_device_name()
     what = f"training on {gpu}, {run.dataset}, {run.variant}, depth {run.depth}"
@@ -39,7 +40,7 @@ def compare(run: Run, rounds: int) -> Row:
 
 
 def ours(run: Run, data: Dataset) -> float:
-    """Seconds on the clock."""
+    """Return the seconds on the clock of the steps after SETTLED."""
     times = []
 
     def observe(step: int, snapshot: object) -> None:
@@ -53,8 +54,10 @@ def ours(run: Run, data: Dataset) -> float:
 
 
 def theirs(run: Run, data: Dataset) -> float:
-    """The same of the usual loop, with PyTorch as it comes: TensorFloat-32, and nothing to make it
-    repeat itself."""
+    """Return the same for the usual loop, with PyTorch's defaults.
+
+    It uses TensorFloat-32, and does not repeat itself bit by bit.
+    """
     torch.backends.cudnn.allow_tf32 = True
     torch.set_deterministic_debug_mode("default")
     times = loop(build(run, data), run, data, time.perf_counter)[1]

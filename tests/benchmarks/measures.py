@@ -1,5 +1,4 @@
-"""Measuring: the Hessian against pyhessian, a slice of the loss against loss-landscapes and against
-a loop like that of those who first drew it."""
+"""Time the Hessian against pyhessian, and a slice of the loss against two other programs."""
 
 import copy
 import math
@@ -16,14 +15,16 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from analysis.measures import hessian, landscape
-from analysis.run import Finished, Subject
-from models.data import load
-from models.train import build, final_metrics, state, train
+from analysis.run import Subject, TrainedRun
+from models.data.prepare import load
+from models.initialise import build
+from models.training.evaluate import final_metrics
+from models.training.loop import train, weights_of
 from tests.benchmarks.rivals import rival
 from tests.benchmarks.timing import Row, elsewhere, quiet, ratio, seconds
-from tests.benchmarks.training import a_run
+from tests.benchmarks.training import changed, study_run
 
-SIDE = 21  # points of the slice
+SIDE = 21  # points along a side of the slice
 
 
 def rows(rounds: int) -> Iterator[Row]:
@@ -34,21 +35,25 @@ def rows(rounds: int) -> Iterator[Row]:
 
 
 def trained(variant: str) -> Subject:
-    """A network of depth 20 as the default study leaves it, for there the largest eigenvalue is
-    positive; pyhessian finds that of the largest size, and no trace that is negative."""
-    run = a_run("default", variant, 20, 0.1)
-    run = replace(run, train=replace(run.train, epochs=2))
+    """Return a network of depth 20 after two epochs of training.
+
+    Its largest eigenvalue is positive there. pyhessian finds the eigenvalue of the largest size
+    only, and cannot find a negative trace.
+    """
+    run = changed(study_run("default", variant, 20, 0.1), epochs=2)
     data = load(run.dataset)
     network = build(run, data)
     with quiet():
         final_metrics(network, run, data, train(network, run, data))
-    return Finished(run, data, {"end": state(network)}).subject("end")
+    return TrainedRun(run, data, {"end": weights_of(network)}).subject("end")
 
 
 def spectrum(subject: Subject, rounds: int) -> Row:
-    """Largest eigenvalue and trace: pyhessian by its own rule of when to stop, ours to the errors
-    that it then has (Lanczos with many steps tells the eigenvalue, and the standard error of a mean
-    that of the trace)."""
+    """Time the largest eigenvalue and the trace.
+
+    pyhessian stops by its own rule. Ours stops when its errors are as small: many steps of Lanczos
+    give the eigenvalue, and the standard error of the mean is the error of the trace.
+    """
     what = f"Hessian, largest eigenvalue and trace, {subject.run.variant}, depth 20"
     subject = subject.sample(64)
 
@@ -74,7 +79,7 @@ def spectrum(subject: Subject, rounds: int) -> Row:
 
 
 def by_pyhessian(subject: Subject) -> tuple[float, list[float]]:
-    """Largest eigenvalue, and samples of the trace."""
+    """Return the largest eigenvalue and samples of the trace."""
     torch.manual_seed(0)
     network = copy.deepcopy(subject.network).train()
     network.eval = lambda: network  # ours is the Hessian of train mode; pyhessian asks for eval
@@ -85,37 +90,39 @@ def by_pyhessian(subject: Subject) -> tuple[float, list[float]]:
 
 
 def variance(subject: Subject, steps: int) -> float:
-    """Of one probe's estimate of the trace, after so many steps of Lanczos."""
+    """Return the variance of one probe's estimate of the trace after some steps of Lanczos."""
     product = hessian.hessian_product(subject.network.train(), subject.inputs, subject.targets)
     size = sum(parameter.numel() for parameter in subject.network.parameters())
     generator = torch.Generator().manual_seed(0)
-    basis = hessian.quadrature(product, hessian.signs(size, generator), steps)[2]
-    draws = [hessian.signs(size, generator) for _ in range(50)]
-    return statistics.variance(hessian.unseen(product, basis, u) for u in draws)
+    v, *draws = torch.randint(0, 2, (51, size), generator=generator) * 2.0 - 1
+    basis = hessian.quadrature(product, v, steps)[2]
+    unseen = [hessian.outside(basis, u) for u in draws]
+    return statistics.variance(torch.dot(u, product(u)).item() for u in unseen)
 
 
 def planes(subject: Subject, rounds: int) -> Iterator[Row]:
-    """The same slice by loss-landscapes, and by a loop like that of Li et al.
+    """Time the same slice by loss-landscapes and by a loop like that of Li et al.
 
-    loss-landscapes walks to and fro; its way back is a point off, as is the comparison here.
+    loss-landscapes scans every second line backwards, and is one point off there. So the comparison
+    shifts these lines by one point.
     """
     what = f"2-D slice of the loss, {SIDE} x {SIDE}, {subject.run.variant}, depth 20"
     subject = subject.sample(128)
-    # The usual network, which has the same loss at the same weights.
+    # The usual network has the same loss at the same weights.
     inputs = subject.inputs.squeeze(2).contiguous()
     usual = rival(subject.network, subject.run, inputs, 10).train()
     generator = subject.generator()
-    # As the measure draws them, laid out as the usual network is.
+    weights = [weight.detach() for weight in subject.network.parameters()]
+    # The directions of the measure, in the memory layout of the usual network.
+    shapes = [weight.shape for weight in usual.parameters()]
     drawn = [
-        [
-            d.reshape(weight.shape).contiguous()
-            for d, weight in zip(directions, usual.parameters(), strict=True)
-        ]
-        for directions in (landscape.directions(subject.network, generator) for _ in range(2))
+        [d.reshape(shape).contiguous() for d, shape in zip(directions, shapes, strict=True)]
+        for directions in (landscape.directions(weights, generator) for _ in range(2))
     ]
 
     def ours() -> np.ndarray:
-        rows = landscape.measure(subject, line=0, plane=SIDE, plane_at=["end"], path=0)
+        own = replace(subject, network=copy.deepcopy(subject.network))  # the measure changes it
+        rows = landscape.measure(own, line=0, plane=SIDE, plane_at=["end"], path=0)
         return np.reshape([row["loss"] for row in rows], (SIDE, SIDE))
 
     def against(name: str, work: Callable, *arguments: object) -> Row:
@@ -139,7 +146,7 @@ def planes(subject: Subject, rounds: int) -> Iterator[Row]:
 def moved(
     network: nn.Module, first: list[Tensor], second: list[Tensor], x: float, y: float
 ) -> nn.Module:
-    """A copy, x and y along two directions from it."""
+    """Return a copy of the network, moved by x and y along two directions."""
     network = copy.deepcopy(network)
     with torch.no_grad():
         for weight, d, e in zip(network.parameters(), first, second, strict=True):
@@ -149,15 +156,18 @@ def moved(
 
 def by_loss_landscapes(corners: list[nn.Module], inputs: Tensor, targets: Tensor) -> np.ndarray:
     loss = Loss(nn.CrossEntropyLoss(), inputs, targets)
-    start = copy.deepcopy(corners[0])  # it is moved
+    start = copy.deepcopy(corners[0])  # the library moves it
     return loss_landscapes.planar_interpolation(start, *corners[1:], loss, steps=SIDE)
 
 
 def by_loop(
     network: nn.Module, first: list[Tensor], second: list[Tensor], inputs: Tensor, targets: Tensor
 ) -> np.ndarray:
-    """As the code of Li et al. 2018 does it: at each point all weights are set, one by one, and
-    loss and errors are counted over a DataLoader's batches of 128. In train mode here."""
+    """Return the losses of a slice as the code of Li et al. 2018 computes them.
+
+    At each point all weights are set, one by one, and loss and errors are counted over a
+    DataLoader's batches of 128. The network is in train mode here.
+    """
     network = copy.deepcopy(network)
     weights = [weight.detach().clone() for weight in network.parameters()]
     loader = DataLoader(TensorDataset(inputs, targets), batch_size=128)

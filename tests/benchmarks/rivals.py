@@ -1,10 +1,11 @@
-"""How networks like these are usually trained: what ours is timed against.
+"""The usual ways to train such networks, against which this project is timed.
 
-The usual ResNet of the field in PyTorch's default layout, with Conv1d where data are signals; a
-DataLoader, torch.optim.SGD as it comes, a scheduler, and the loss read at every step. The same in
-the hands of Lightning's Trainer. Both start from our weights and see our batches.
+The usual loop has the field's ResNet in PyTorch's default layout, with Conv1d for signals, a
+DataLoader, torch.optim.SGD, a scheduler, and reads the loss at every step. The other contender
+gives the same network to Lightning's Trainer. Both start from our weights and see our batches.
 """
 
+import itertools
 import logging
 import time
 import warnings
@@ -16,10 +17,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, RandomSampler, TensorDataset
 
-from models.data import Dataset
+from models.data.prepare import Dataset
 from models.network import Network
-from models.train import lr_factor, total_steps
-from models.variant import Run, Variant
+from models.training.loop import total_steps
+from models.training.optimiser import lr_factor
+from models.variant import Factors, Run
 
 logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)  # it advertises at every start
 
@@ -46,41 +48,35 @@ class Block(nn.Module):
         extra = channels - x.shape[1]
         if not extra:
             return x
-        if x.ndim == 3:
-            return F.pad(x[:, :, ::2], (0, 0, extra // 2, extra // 2))
-        return F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, extra // 2, extra // 2))
+        halved = x[:, :, ::2] if x.ndim == 3 else x[:, :, ::2, ::2]
+        return F.pad(halved, (0, 0) * (x.ndim - 2) + (extra // 2, extra // 2))
 
 
 class ResNet(nn.Module):
-    """He et al. 2016 for (B, C, L) or (B, C, H, W); plain without `residual`."""
+    """The networks of He et al. 2016 for (B, C, L) or (B, C, H, W)."""
 
-    def __init__(self, variant: Variant, depth: int, width: int, shape: torch.Size, classes: int):
+    def __init__(self, factors: Factors, depth: int, width: int, shape: torch.Size, classes: int):
         super().__init__()
         conv, norm, self.pool = {
             2: (nn.Conv1d, nn.BatchNorm1d, nn.AdaptiveAvgPool1d(1)),
             3: (nn.Conv2d, nn.BatchNorm2d, nn.AdaptiveAvgPool2d(1)),
         }[len(shape)]
-        if variant.norm == "none":
+        if factors.norm == "none":
             norm = nn.Identity
         self.conv1 = conv(shape[0], width, 3, padding=1, bias=norm is nn.Identity)
         self.bn1 = norm(width)
         widths = [width * 2**stage for stage in range(3) for _ in range((depth - 2) // 6)]
-        self.layers = nn.Sequential(
-            *[
-                Block(conv, norm, fan_in, fan_out, variant.shortcut == "identity")
-                for fan_in, fan_out in zip([width, *widths], widths, strict=False)
-            ]
-        )
+        sizes, residual = itertools.pairwise([width, *widths]), factors.shortcut == "identity"
+        self.layers = nn.Sequential(*[Block(conv, norm, *size, residual) for size in sizes])
         self.fc = nn.Linear(widths[-1], classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.relu(self.bn1(self.conv1(x)))
-        x = self.layers(x)
+        x = self.layers(F.relu(self.bn1(self.conv1(x))))
         return self.fc(self.pool(x).flatten(1))
 
 
 def rival(network: Network, run: Run, inputs: Tensor, classes: int) -> ResNet:
-    """The usual network with the weights of ours."""
+    """Return the usual network with the weights of ours."""
     usual = ResNet(run.factors, run.depth, run.width, inputs.shape[1:], classes)
     usual.to(next(network.parameters()))
     with torch.no_grad():
@@ -90,7 +86,7 @@ def rival(network: Network, run: Run, inputs: Tensor, classes: int) -> ResNet:
 
 
 def usual_data(run: Run, data: Dataset) -> tuple[DataLoader, Tensor]:
-    """A loader of our batches in our order, and the inputs: signals without their height of one."""
+    """Return a loader of our batches in our order, and the inputs, without a height of one."""
     inputs = data.train_inputs.cpu().contiguous()
     if inputs.shape[2] == 1:
         inputs = inputs.squeeze(2)
@@ -113,7 +109,7 @@ def optimisers(
 def loop(
     network: Network, run: Run, data: Dataset, clock: Callable[[], float] = time.process_time
 ) -> tuple[list[float], list[float]]:
-    """Losses and times at the end of each step of the usual loop."""
+    """Return the losses, and the times at the end of each step, of the usual loop."""
     device = data.train_inputs.device
     loader, inputs = usual_data(run, data)
     model = rival(network, run, inputs, data.classes)
@@ -162,7 +158,7 @@ class Module(lightning.LightningModule):
 
 
 def trainer(network: Network, run: Run, data: Dataset) -> tuple[list[float], list[float]]:
-    """The same by Lightning, without files; gradients that are clipped are so by it."""
+    """Return the same for Lightning, which writes no files and clips gradients itself."""
     loader, inputs = usual_data(run, data)
     module = Module(rival(network, run, inputs, data.classes), run, data)
     clip = run.train.gradient_clip if run.train.gradient == "clipped" else None

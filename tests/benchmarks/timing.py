@@ -1,6 +1,6 @@
-"""What a benchmark comes to, and how contenders are timed: by turns, each in a process of its own.
+"""Time contenders by turns, each in a process of its own, and hold the result as a row.
 
-This project's process has what its jobs have; the other is Python as it comes, on one thread.
+The process of this project is set up like one of its jobs. The other is plain Python on one thread.
 """
 
 import contextlib
@@ -22,11 +22,11 @@ SIGNS = {">=": operator.ge, "<=": operator.le}
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table: a figure and its goal, or the reason why there is no figure."""
+    """A row of the table: a figure and its goal, or the reason why there is no figure."""
 
     what: str
     against: str
-    goal: str  # a sign, a number and, maybe, a unit: ">= 2 x"
+    goal: str  # a sign, a number and perhaps a unit: ">= 2 x"
     figure: float | None
     low: float | None = None  # the least and the largest over the rounds
     high: float | None = None
@@ -38,12 +38,18 @@ class Row:
         return None if self.figure is None else SIGNS[sign](self.figure, float(limit))
 
 
+def median_row(row: tuple[str, str, str], figures: list[float], note: str) -> Row:
+    return Row(*row, statistics.median(figures), min(figures), max(figures), note)
+
+
 def ratio(
     what: str, against: str, goal: str, ours: Callable[[], float], theirs: Callable[[], float],
     rounds: int,
 ) -> Row:  # fmt: skip
-    """How many times as long theirs takes, by the seconds that each returns: the median over the
-    rounds. Who is first changes from round to round."""
+    """Return how many times as long theirs takes as ours, as the median over the rounds.
+
+    Each contender returns its seconds. The first contender changes from round to round.
+    """
     taken: dict[Callable, list[float]] = {ours: [], theirs: []}
     for i in range(rounds):
         for contender in (ours, theirs)[:: 1 if i % 2 else -1]:
@@ -51,18 +57,18 @@ def ratio(
     ratios = [b / a for a, b in zip(taken[ours], taken[theirs], strict=True)]
     a, b = (1000 * statistics.median(taken[contender]) for contender in (ours, theirs))
     note = f"{a:.3g} ms, {against} {b:.3g} ms"
-    return Row(what, against, goal, statistics.median(ratios), min(ratios), max(ratios), note)
+    return median_row((what, against, goal), ratios, note)
 
 
 def seconds(work: Callable, *arguments: object) -> float:
-    """Of the processor, so that others on the machine count for little."""
+    """Return seconds of the processor, in which other programs on the machine count little."""
     start = time.process_time()
     work(*arguments)
     return time.process_time() - start
 
 
 def elsewhere(work: Callable, *arguments: object) -> object:
-    """What a function of a module comes to in the usual process."""
+    """Return the result of a module's function in the usual process."""
     return usual_process().submit(work, *arguments).result()
 
 
@@ -73,11 +79,11 @@ def usual_process() -> ProcessPoolExecutor:
 
 def usual() -> None:
     torch.set_num_threads(1)
-    warnings.simplefilter("ignore")  # about the others' code
+    warnings.simplefilter("ignore")  # in the code of others
 
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Without progress bars."""
+    """Hide progress bars."""
     with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
         yield

@@ -1,4 +1,4 @@
-"""A step of training: against the usual loops, and against what the processor can do."""
+"""Time a step of training against the usual loops, and against a matrix product."""
 
 import itertools
 import json
@@ -9,56 +9,59 @@ from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
-import yaml
 from torch.utils.flop_counter import FlopCounterMode
 
-from models.data import Dataset, load
+from models.data.prepare import Dataset, load
+from models.initialise import build
 from models.network import Network
-from models.train import build, train
-from models.variant import Run, from_dict
+from models.training.loop import train
+from models.typed import typed
+from models.variant import Run, read_variants
 from tests.benchmarks.rivals import loop, trainer
-from tests.benchmarks.timing import Row, elsewhere, quiet, ratio, seconds
-from workflow.study import ROOT, read_variants, run_spec
+from tests.benchmarks.timing import Row, elsewhere, median_row, quiet, ratio, seconds
+from workflow.config import ROOT, images, load_study
+from workflow.plan import Plan
 
-STEPS = 20  # of a run
-SETTLED = 4  # of them, before the clock counts
+STEPS = 20  # steps of a run
+SETTLED = 4  # steps before the clock counts
 Loop = Callable[[Network, Run, Dataset], tuple[list[float], list[float]]]
 
 
 def rows(rounds: int) -> Iterator[Row]:
     for depth in (20, 56):
         for variant in ("plain", "plain_bn", "residual", "residual_bn"):
-            # The losses of plain_bn at depth 56 depend on the sixteenth digit of its weights within
-            # four steps, unless these are tiny.
-            run = a_run("default", variant, depth, 1e-10 if (variant, depth) == CHAOS else 0.01)
-            # A fifth of a second is at the mercy of the machine, so it gets many rounds.
+            # Within four steps, the losses of plain_bn at depth 56 depend on the sixteenth digit of
+            # its weights, unless the steps are tiny.
+            chaos = (variant, depth) == ("plain_bn", 56)
+            run = study_run("default", variant, depth, 1e-10 if chaos else 0.01)
+            # A time of a fifth of a second is noisy, so it gets many rounds.
             yield compare(run, "MNIST-1D", "PyTorch loop", loop, ">= 1.6 x", 4 * rounds)
-    run = a_run("cifar10", "residual_bn", 20, 0.01)
+    run = study_run("cifar10", "residual_bn", 20, 0.01)
     yield compare(run, "32x32x3", "PyTorch loop", loop, ">= 1.3 x", rounds)
     yield compare(run, "32x32x3", "Lightning", trainer, ">= 1.5 x", rounds)
     yield share_of_peak(run, rounds)
 
 
-CHAOS = ("plain_bn", 56)
+def study_run(study: str, variant: str, depth: int, lr: float) -> Run:
+    """Return a run of a study, of one epoch and without augmentation, which the rivals lack."""
+    settings = load_study([ROOT / f"workflow/config/{study}.yaml"])
+    plan = Plan(settings, read_variants(), images(settings))
+    specification = json.loads(plan.specification(variant, depth, 0, kept=False))
+    specification["train"]["lr"] = lr
+    settings = {"epochs": 1, "warmup_steps": 10, "augmentation": "none", "record_every": STEPS}
+    return changed(typed(Run, specification), **settings)
 
 
-def a_run(study: str, variant: str, depth: int, lr: float) -> Run:
-    """A run of a study, cut to an epoch, and without augmentation, which rivals lack."""
-    config = {}
-    for name in ("default", study):
-        settings = yaml.safe_load((ROOT / f"workflow/config/{name}.yaml").read_text())
-        training = {**config.get("training", {}), **settings["training"]}
-        config |= {**settings, "training": training}
-    spec = json.loads(run_spec(config, read_variants()[variant], variant, depth, 0, []))
-    spec["train"] |= {
-        "lr": lr, "epochs": 1, "warmup_steps": 10, "augmentation": "none", "record_every": STEPS,
-    }  # fmt: skip
-    return from_dict(spec)
+def changed(run: Run, **training: object) -> Run:
+    """Return a run with other settings of its training."""
+    return run.model_copy(update={"train": run.train.model_copy(update=training)})
 
 
 def data_of(run: Run, steps: int = STEPS) -> Dataset:
-    """As much as the steps need, and hardly a test. Images are noise: time does not depend on
-    them."""
+    """Return the training examples of some steps, and ten for a test.
+
+    Images of 32 x 32 pixels are noise, because time does not depend on them.
+    """
     count = steps * run.train.batch_size
     if run.dataset == "mnist1d":
         data = load("mnist1d")
@@ -72,16 +75,18 @@ def data_of(run: Run, steps: int = STEPS) -> Dataset:
 
 
 def ours(network: Network, run: Run, data: Dataset) -> tuple[list[float], list[float]]:
-    """Losses and times at the end of each step of this project's training."""
+    """Return the losses, and the times at the end of each step, of this project's training."""
     times: list[float] = []
     history = train(network, run, data, lambda step, snapshot: times.append(time.process_time()))
     return [row.train_loss for row in history], times
 
 
 def losses(loop: Loop, run: Run, device: str = "cpu") -> list[float]:
-    """Those of each step, on batches of 16 and in double precision, for in single precision
-    rounding alone parts the losses of deep networks."""
-    run = replace(run, train=replace(run.train, batch_size=16, record_every=1))
+    """Return the loss of each step on batches of 16, in double precision.
+
+    In single precision, rounding alone would make the losses of deep networks differ.
+    """
+    run = changed(run, batch_size=16, record_every=1)
     data = data_of(run).to(device)
     double = replace(
         data, train_inputs=data.train_inputs.double(), test_inputs=data.test_inputs.double()
@@ -91,15 +96,14 @@ def losses(loop: Loop, run: Run, device: str = "cpu") -> list[float]:
 
 
 def step_seconds(loop: Loop, run: Run, data: Dataset) -> float:
-    """The median step."""
+    """Return the seconds of the median step."""
     with quiet():
         times = loop(build(run, data), run, data)[1]
-    steps = [after - before for before, after in itertools.pairwise(times)]
-    return statistics.median(steps[SETTLED:])
+    return statistics.median(b - a for a, b in itertools.pairwise(times[SETTLED:]))
 
 
 def agree(theirs: Loop, run: Run, device: str = "cpu") -> None:
-    """Hold that both train alike."""
+    """Check that both compute the same losses."""
     both = zip(losses(ours, run, device), losses(theirs, run, device), strict=True)
     for step, (a, b) in enumerate(both):
         assert abs(a - b) <= 1e-4 * abs(a), f"{run}: loss {a} at step {step}, not {b}"
@@ -116,7 +120,7 @@ def compare(run: Run, shape: str, against: str, theirs: Loop, goal: str, rounds:
 
 
 def share_of_peak(run: Run, rounds: int) -> Row:
-    """Arithmetic of a step, as PyTorch counts it, over what a matrix product does in its time."""
+    """Return the arithmetic of a step as a share of what a matrix product does in its time."""
     data = data_of(run)
     size = run.train.batch_size
     network = build(run, data)
@@ -130,12 +134,6 @@ def share_of_peak(run: Run, rounds: int) -> Row:
         peaks.append(2 * len(matrix) ** 3 / fastest)
         done = counter.get_total_flops() / step_seconds(ours, run, data)
         shares.append(100 * done / peaks[-1])
-    return Row(
-        f"arithmetic of a training step, 32x32x3, {run.variant}, depth {run.depth}",
-        "matrix product",
-        ">= 55 %",
-        statistics.median(shares),
-        min(shares),
-        max(shares),
-        f"of {statistics.median(peaks) / 1e9:.0f} GFLOP/s",
-    )
+    what = f"arithmetic of a training step, 32x32x3, {run.variant}, depth {run.depth}"
+    note = f"of {statistics.median(peaks) / 1e9:.0f} GFLOP/s"
+    return median_row((what, "matrix product", ">= 55 %"), shares, note)

@@ -1,5 +1,8 @@
-"""Snakemake that asks Slurm for the state of its jobs each second. The plugin waits ten seconds
-longer after each answer without news, up to three minutes, and no option says otherwise."""
+"""Run Snakemake and ask Slurm for the state of its jobs every second.
+
+The plugin waits ten seconds longer after each answer without news, up to three minutes, and has no
+option that changes this.
+"""
 
 import asyncio
 import sys

@@ -1,4 +1,4 @@
-"""A Slurm of one node on loopback; nothing of it is outside one folder.
+"""A Slurm of one node on loopback. All of its files are in one folder.
 
 python tests/slurm/cluster.py   # a shell in which sbatch, squeue and snakemake use it
 """
@@ -6,6 +6,7 @@ python tests/slurm/cluster.py   # a shell in which sbatch, squeue and snakemake 
 import getpass
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -20,7 +21,7 @@ PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun")
 
 
 def lacking() -> str | None:
-    """Why there can be no Slurm here, if so."""
+    """Return why Slurm cannot run here, or None if it can."""
     for program in PROGRAMS:
         if not shutil.which(program, path=SYSTEM):
             return f"{program} is not installed (Debian: munge slurm-client slurmctld slurmd)"
@@ -33,7 +34,7 @@ def lacking() -> str | None:
 
 
 class Cluster:
-    """A context: Slurm runs within. `environment` is that of a user of it and of this Python."""
+    """A context in which Slurm runs. Its users, and this Python, need `environment`."""
 
     def __init__(self, folder: Path, cpus: int = 2):
         self.folder = folder
@@ -58,7 +59,7 @@ class Cluster:
             (folder / name).mkdir(parents=True)
         (folder / "munge.key").write_bytes(os.urandom(128))
         (folder / "munge.key").chmod(0o600)
-        folder.chmod(0o755)  # munge wants its socket within reach of all users
+        folder.chmod(0o755)  # munge asks that all users can reach its socket
         ports = [socket.socket() for _ in range(2)]
         for port in ports:
             port.bind(("127.0.0.1", 0))
@@ -104,22 +105,18 @@ class Cluster:
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
 
-    def stop(self, name: str) -> None:
-        self.daemons[name].terminate()
-        self.daemons[name].wait(10)
-
-    def kill(self, name: str) -> None:
-        self.daemons[name].kill()
+    def stop(self, name: str, number: int = signal.SIGTERM) -> None:
+        self.daemons[name].send_signal(number)
         self.daemons[name].wait(10)
 
     def ask(self, *command: str, check: bool = True) -> str:
-        """What a command of Slurm's prints."""
+        """Return what one of Slurm's commands prints."""
         return subprocess.run(
             command, env=self.environment, capture_output=True, text=True, check=check
         ).stdout
 
     def until(self, command: str, seconds: int = 30) -> None:
-        """Wait for a line of shell to succeed."""
+        """Wait until a line of shell succeeds."""
         end = time.monotonic() + seconds
         while subprocess.run(
             command, shell=True, env=self.environment, capture_output=True

@@ -1,22 +1,22 @@
-# Input: nothing but where the data come from (models/sources.py), or a folder of images. Output:
-# tensors, standardised by the training set, and a manifest of what they are. Studies share them.
+# Output: the data as tensors, standardised by the training set, and a manifest. Studies share them.
 
 
 rule prepare_data:
     input:
         folders=FOLDERS,
-        code=CODE["models.data"],
+        code=import_closure("models.data.prepare"),
     output:
-        tensors="results/data/{dataset}.pt",
-        manifest="results/data/{dataset}.json",
+        tensors="results/data/<dataset>.pt",
+        manifest="results/data/<dataset>.json",
     log:
-        "results/data/logs/prepare_data/{dataset}.log",
-    benchmark:
-        "results/data/benchmarks/prepare_data/{dataset}.tsv"
-    localrule: True
+        "results/data/logs/<dataset>.log",
     conda:
-        ENVIRONMENT
+        "../../environment.yml"
     params:
-        images=["--image-folder", json.dumps(IMAGES, sort_keys=True)] if IMAGES else [],
+        dataset=study.dataset,
+        images=["--image-folder", study.image_folder.model_dump_json()] if FOLDERS else [],
     shell:
-        "python -m models.data --dataset {wildcards.dataset} {params.images:q} --out results/data 2> {log}"
+        """
+        python -m models.data.prepare \
+            --dataset {params.dataset} {params.images:q} --out results/data 2>{log}
+        """

@@ -1,153 +1,75 @@
-# Input: tables. Output: figures, verdicts, the numbers that the text may print, and the paper.
+# Input: the tables. Output: figures, the verdicts on the claims, and the paper.
 
 
 report: "../report/workflow.rst"
 
 
-# Each figure draws one table: some of its variants, at some of the depths.
-FIGURES = {
-    "error_by_depth": ("runs", config["variants"], config["depths"]),
-    "interaction": ("runs", config["variants"], PAIR[-1:]),
-    "train_against_test": ("runs", config["variants"], config["depths"]),
-    "training_curves": ("history", config["variants"], PAIR),
-}
-FIGURES |= {name: (name, config["variants"], PAIR) for name in MEASURES}
-FIGURES["horse_race"] = ("horse_race", [], [])
-FIGURES["cost"] = ("cost", [], [])
-if config["interventions"]:
-    FIGURES["interventions"] = FIGURES["forest"] = ("runs", EVERY, PAIR)
-if TRIED:
-    FIGURES["lr_sensitivity"] = ("tuning", EVERY, PAIR)
-SECTIONS = sorted(str(path) for path in Path("report/sections").glob("*.md"))
-FONTS = sorted(str(path) for path in Path("report/fonts").glob("*.[tw]*f*"))
-TEMPLATES = sorted(str(path) for path in Path("report/templates").iterdir())
+PAPER = {"caption": "../report/paper.rst", "category": "Paper"}
 
 
 rule figure:
     input:
-        table=lambda wildcards: f"{RESULTS}/tables/{FIGURES[wildcards.figure][0]}.csv",
-        code=lambda wildcards: CODE[f"analysis.figures.{wildcards.figure}"],
+        table=lambda w: f"results/<study>/tables/{FIGURES[w.figure]}.csv",
+        config="results/<study>/config.json",
+        variants="workflow/config/variants.yaml",
+        code=lambda w: import_closure("analysis.figure", f"analysis.figures.{w.figure}"),
     output:
         picture=report(
-            f"{RESULTS}/figures/{{figure}}.svg",
+            "results/<study>/figures/{figure}.svg",
             caption="../report/figure.rst",
             category="Figures",
             labels={"figure": "{figure}"},
         ),
-        data=f"{RESULTS}/figures/{{figure}}.csv.gz",
+        data="results/<study>/figures/{figure}.csv.gz",
     log:
-        f"{RESULTS}/logs/figure/{{figure}}.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/figure/{{figure}}.tsv"
-    localrule: True
+        "results/<study>/logs/figure/{figure}.log",
     conda:
-        ENVIRONMENT
-    params:
-        variants=lambda wildcards: FIGURES[wildcards.figure][1],
-        depths=lambda wildcards: FIGURES[wildcards.figure][2],
+        "../../environment.yml"
     shell:
         """
-        python -m analysis.figures.{wildcards.figure} \
-            --table {input.table} \
-            --variants {params.variants} \
-            --depths {params.depths} \
-            --out {output.picture} \
-            2>{log}
+        python -m analysis.figure {wildcards.figure} \
+            --results $(dirname {input.config}) --out {output.picture} 2>{log}
         """
 
 
 rule claims:
     input:
         claims="report/claims.yaml",
-        config=f"{RESULTS}/config.json",
-        runs=f"{RESULTS}/tables/runs.csv",
-        quantities=f"{RESULTS}/tables/quantities.csv",
-        missing=rules.missing.output,
-        code=CODE["report.claims"],
+        variants="workflow/config/variants.yaml",
+        config="results/<study>/config.json",
+        runs="results/<study>/tables/runs.csv",
+        quantities="results/<study>/tables/quantities.csv",
+        missing="results/<study>/tables/missing.csv",
+        code=import_closure("report.claims"),
     output:
-        f"{RESULTS}/claims.json",
+        "results/<study>/claims.json",
     log:
-        f"{RESULTS}/logs/claims.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/claims.tsv"
-    localrule: True
+        "results/<study>/logs/claims.log",
     conda:
-        ENVIRONMENT
-    params:
-        results=lambda wildcards, input: str(Path(input.config).parent),
+        "../../environment.yml"
     shell:
-        "python -m report.claims --claims {input.claims} --results {params.results} 2> {log}"
-
-
-rule values:
-    input:
-        tables=[
-            rules.collect.output,
-            rules.cost.output,
-            rules.join.output,
-            rules.horse_race.output,
-            rules.errata.output,
-            rules.missing.output,
-        ],
-        claims=f"{RESULTS}/claims.json",
-        config=f"{RESULTS}/config.json",
-        provenance=f"{RESULTS}/provenance.json",
-        manifest=f"{DATA}.json",
-        code=CODE["report.values"],
-    output:
-        f"{RESULTS}/values.json",
-    log:
-        f"{RESULTS}/logs/values.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/values.tsv"
-    localrule: True
-    conda:
-        ENVIRONMENT
-    params:
-        results=lambda wildcards, input: str(Path(input.config).parent),
-    shell:
-        """
-        python -m report.values \
-            --results {params.results} \
-            --manifest {input.manifest} \
-            2>{log}
-        """
+        "python -m report.claims --claims {input.claims} --results $(dirname {input.config}) 2> {log}"
 
 
 rule render:
     input:
-        values=f"{RESULTS}/values.json",
-        claims=f"{RESULTS}/claims.json",
-        config=f"{RESULTS}/config.json",
-        figures=expand(
-            f"{RESULTS}/figures/{{figure}}.{{part}}", figure=FIGURES, part=["svg", "csv.gz"]
-        ),
-        sections=SECTIONS,
-        templates=TEMPLATES,
-        fonts=FONTS,
+        tables=[rules.tables.output, rules.rank_correlation.output, rules.errata.output],
+        claims="results/<study>/claims.json",
+        sentences="report/claims.yaml",
+        variants="workflow/config/variants.yaml",
+        manifest="results/data/<dataset>.json",
+        figures=expand("results/<study>/figures/{name}.{end}", name=FIGURES, end=["svg", "csv.gz"]),
+        text=[*Path("report/sections").iterdir(), *Path("report/templates").iterdir()],
+        fonts=Path("report/fonts").iterdir(),
         references="report/references.bib",
-        code=CODE["report.render"],
+        code=import_closure("report.render"),
     output:
-        html=report(
-            f"{RESULTS}/report/index.html",
-            caption="../report/paper.rst",
-            category="Paper",
-            labels={"format": "HTML"},
-        ),
-        pdf=report(
-            f"{RESULTS}/report/report.pdf",
-            caption="../report/paper.rst",
-            category="Paper",
-            labels={"format": "PDF"},
-        ),
+        html=report("results/<study>/report/index.html", **PAPER, labels={"format": "HTML"}),
+        pdf=report("results/<study>/report/report.pdf", **PAPER, labels={"format": "PDF"}),
+        values="results/<study>/values.json",
     log:
-        f"{RESULTS}/logs/render.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/render.tsv"
-    localrule: True
+        "results/<study>/logs/render.log",
     conda:
-        ENVIRONMENT
-    params:
-        results=lambda wildcards, input: str(Path(input.config).parent),
+        "../../environment.yml"
     shell:
-        "python -m report.render --results {params.results} 2> {log}"
+        "python -m report.render --results $(dirname {input.claims}) 2> {log}"

@@ -1,93 +1,75 @@
-# Input: the data and each run's specification, from the configuration. Each (variant, depth) is
-# first trained once for each learning rate of the grid, on the tuning seed; the rate with the
-# lowest final training loss is then used on every evaluation seed. A network that grows from a
-# trained one waits for the run of its seed. Output: a folder a run.
+# Input: the data, and the specification of each run. Output: a folder for each run. A variant of a
+# depth is first trained with each learning rate of the grid, on the tuning seed. The rate with the
+# lowest final training loss is used on every seed. A network that grows waits for its start.
 
 
 rule tune:
     input:
-        unpack(lambda wildcards: start(wildcards, config["tuning"]["seed"])),
-        data=f"{DATA}.pt",
-        code=CODE["models.tune"],
+        start=lambda w: plan.start(w.variant, study.tuning.seed),
+        data="results/data/<dataset>.pt",
+        code=import_closure("models.training.tune"),
     output:
         runs=expand(
-            f"{RESULTS}/tuning/{{{{variant}}}}/depth{{{{depth}}}}/lr{{lr}}/{{file}}.json",
-            lr=TRIED,
-            file=["run", "metrics"],
+            "results/<study>/tuning/{{variant}}/depth{{depth}}/lr{lr}/{file}",
+            lr=plan.rates(),
+            file=["run.json", "metrics.json", "history.csv"],
         ),
-        histories=expand(
-            f"{RESULTS}/tuning/{{{{variant}}}}/depth{{{{depth}}}}/lr{{lr}}/history.csv", lr=TRIED
-        ),
-        chosen=f"{RESULTS}/tuning/{{variant}}/depth{{depth}}/chosen.json",
+        chosen="results/<study>/tuning/{variant}/depth{depth}/chosen.json",
     log:
-        f"{RESULTS}/logs/tune/{{variant}}/depth{{depth}}.log",
+        "results/<study>/logs/tune/{variant}/depth{depth}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/tune/{{variant}}/depth{{depth}}.tsv"
+        "results/<study>/benchmarks/tune/{variant}/depth{depth}.tsv"
     conda:
-        ENVIRONMENT
-    threads: 1
+        "../../environment.yml"
     resources:
-        attempt=lambda wildcards, attempt: attempt,
-        runtime=lambda wildcards, attempt: attempt * minutes(*size(wildcards), trained=len(TRIED)),
-        mem_mb=lambda wildcards, attempt: attempt * megabytes(*size(wildcards)),
-        gpu=gpu,
+        attempt=lambda w, attempt: attempt,
+        runtime=lambda w, attempt: attempt * plan.minutes("tune", w.variant, int(w.depth)),
+        mem_mb=lambda w, attempt: attempt * plan.megabytes("tune", w.variant, int(w.depth)),
+        gpu=lambda w: plan.gpus(workflow.local_exec),
     params:
-        spec=lambda wildcards: spec(wildcards, config["tuning"]["seed"], []),
-        start=start_option,
-        lrs=RATES,
-        folder=lambda wildcards, output: str(Path(output.chosen).parent),
-        device=config["device"],
+        spec=lambda w: plan.specification(w.variant, int(w.depth), study.tuning.seed, kept=False),
+        start=lambda w, input: f"--start {Path(input.start[0]).parent}" if input.start else "",
+        lrs=study.tuning.lrs,
+        out=subpath(output.chosen, parent=True),
+        device=study.device,
     shell:
         """
-        python -m models.tune \
-            --spec {params.spec:q} {params.start} \
-            --lrs {params.lrs} \
-            --out {params.folder} \
-            --data results/data \
-            --device {params.device} \
-            --threads {threads} \
-            --attempt {resources.attempt} \
-            2>{log}
+        python -m models.training.tune \
+            --spec {params.spec:q} {params.start} --lrs {params.lrs} --out {params.out} \
+            --device {params.device} --threads {threads} --attempt {resources.attempt} 2>{log}
         """
 
 
 rule train:
     input:
-        unpack(lambda wildcards: start(wildcards, wildcards.seed)),
-        data=f"{DATA}.pt",
-        lr=f"{RESULTS}/tuning/{{variant}}/depth{{depth}}/chosen.json",
-        code=CODE["models.train"],
+        start=lambda w: plan.start(w.variant, w.seed),
+        data="results/data/<dataset>.pt",
+        lr="results/<study>/tuning/{variant}/depth{depth}/chosen.json",
+        code=import_closure("models.training.train"),
     output:
-        run=f"{RESULTS}/runs/{{variant}}/depth{{depth}}/seed{{seed}}/run.json",
-        history=f"{RESULTS}/runs/{{variant}}/depth{{depth}}/seed{{seed}}/history.csv",
-        metrics=f"{RESULTS}/runs/{{variant}}/depth{{depth}}/seed{{seed}}/metrics.json",
-        checkpoint=f"{RESULTS}/runs/{{variant}}/depth{{depth}}/seed{{seed}}/checkpoint.pt",
+        expand(
+            "results/<study>/runs/{{variant}}/depth{{depth}}/seed{{seed}}/{file}",
+            file=["run.json", "history.csv", "metrics.json", "checkpoint.pt"],
+        ),
     log:
-        f"{RESULTS}/logs/train/{{variant}}/depth{{depth}}/seed{{seed}}.log",
+        "results/<study>/logs/train/{variant}/depth{depth}/seed{seed}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/train/{{variant}}/depth{{depth}}/seed{{seed}}.tsv"
+        "results/<study>/benchmarks/train/{variant}/depth{depth}/seed{seed}.tsv"
     conda:
-        ENVIRONMENT
-    threads: 1
+        "../../environment.yml"
     resources:
-        attempt=lambda wildcards, attempt: attempt,
-        runtime=lambda wildcards, attempt: attempt * minutes(*size(wildcards), trained=1),
-        mem_mb=lambda wildcards, attempt: attempt * megabytes(*size(wildcards)),
-        gpu=gpu,
+        attempt=lambda w, attempt: attempt,
+        runtime=lambda w, attempt: attempt * plan.minutes("train", w.variant, int(w.depth)),
+        mem_mb=lambda w, attempt: attempt * plan.megabytes("train", w.variant, int(w.depth)),
+        gpu=lambda w: plan.gpus(workflow.local_exec),
     params:
-        spec=lambda wildcards: spec(wildcards, wildcards.seed, kept(wildcards)),
-        start=start_option,
-        folder=lambda wildcards, output: str(Path(output.run).parent),
-        device=config["device"],
+        spec=lambda w: plan.specification(w.variant, int(w.depth), int(w.seed)),
+        start=lambda w, input: f"--start {Path(input.start[0]).parent}" if input.start else "",
+        out=subpath(output[0], parent=True),
+        device=study.device,
     shell:
         """
-        python -m models.train \
-            --spec {params.spec:q} {params.start} \
-            --lr-from {input.lr} \
-            --out {params.folder} \
-            --data results/data \
-            --device {params.device} \
-            --threads {threads} \
-            --attempt {resources.attempt} \
-            2>{log}
+        python -m models.training.train \
+            --spec {params.spec:q} {params.start} --lr-from {input.lr} --out {params.out} \
+            --device {params.device} --threads {threads} --attempt {resources.attempt} 2>{log}
         """

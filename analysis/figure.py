@@ -1,0 +1,62 @@
+"""Draw one figure of a study, and write next to it the rows that it draws.
+
+    python -m analysis.figure NAME --results results/<study> --out NAME.svg
+
+NAME is a file of analysis/figures/: `draw` makes the picture from the table TABLE, and ROWS, by
+default ("variants", "compare_depths"), chooses the rows by two settings:
+
+    variants  "variants", "all" (with the interventions), or None for all rows
+    depths    "depths", "compare_depths", "deep" (the deeper of these two), or None for all rows
+"""
+
+import argparse
+import gzip
+import importlib
+from pathlib import Path
+from types import ModuleType
+
+import pandas as pd
+
+from analysis.style import apply
+from models.files import read_json, replacing
+
+
+def rows_of(figure: ModuleType, results: Path) -> pd.DataFrame:
+    """Return the rows of the figure's table that it draws."""
+    study = read_json(results / "config.json")
+    rows = pd.read_csv(results / f"tables/{figure.TABLE}.csv")
+    pair = [study["compare_depths"]["shallow"], study["compare_depths"]["deep"]]
+    chosen = {
+        "variants": study["variants"],
+        "all": study["variants"] + study["interventions"],
+        "depths": study["depths"],
+        "compare_depths": pair,
+        "deep": pair[1:],
+    }
+    choices = getattr(figure, "ROWS", ("variants", "compare_depths"))
+    for column, choice in zip(("variant", "depth"), choices, strict=True):
+        rows = rows[rows[column].isin(chosen[choice])] if choice else rows
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("name", help="file of analysis/figures/, without .py")
+    parser.add_argument("--results", type=Path, required=True, help="folder of the study")
+    parser.add_argument("--out", type=Path, required=True, help="SVG; its data go to .csv.gz")
+    arguments = parser.parse_args()
+    figure = importlib.import_module(f"analysis.figures.{arguments.name}")
+    try:
+        rows = rows_of(figure, arguments.results)
+    except (OSError, ValueError) as error:
+        parser.exit(1, f"error: {error}\n")
+    apply()
+    picture = figure.draw(rows)
+    with replacing(arguments.out) as path:  # without the date, on no background
+        picture.savefig(path, format="svg", transparent=True, metadata={"Date": None})
+    with replacing(arguments.out.with_suffix(".csv.gz")) as path:
+        path.write_bytes(gzip.compress(rows.to_csv(index=False).encode(), mtime=0))
+
+
+if __name__ == "__main__":
+    main()

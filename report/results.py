@@ -1,0 +1,108 @@
+"""Read the results folder of a study: its tables, its settings, and why something is missing."""
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from analysis.quantity_labels import quantity_labels
+from analysis.summary import Interval, mean_interval
+from analysis.tables import read_missing
+from models.files import nearest, read_json
+from models.variant import read_variants
+from report.printing import Source, UnansweredError
+
+
+def known(name: str, names: Any, what: str) -> Any:
+    """Return what has the name, or raise a ValueError that tells the nearest name."""
+    if name not in names:
+        raise ValueError(f"no {what} has the name {name!r}{nearest(name, names)}")
+    return names[name]
+
+
+def flat(node: Any, path: str = "") -> dict[str, Any]:
+    """Return the leaves of nested mappings by their dotted paths."""
+    if not isinstance(node, dict):
+        return {path: node}
+    inner = [flat(item, f"{path}.{key}" if path else key) for key, item in node.items()]
+    return {key: value for leaves in inner for key, value in leaves.items()}
+
+
+class Results:
+    """The results of one study; all but the settings is read when it is asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.config = read_json(folder / "config.json")
+        self.depths = self.config["compare_depths"]
+        self.variants = read_variants()
+        self.labels = quantity_labels()
+        self.tables: dict[str, pd.DataFrame] = {}
+
+    @functools.cached_property
+    def claims(self) -> dict[str, dict[str, Any]]:
+        return {claim["id"]: claim for claim in read_json(self.folder / "claims.json")["claims"]}
+
+    @functools.cached_property
+    def manifest(self) -> dict[str, Any]:
+        return read_json(self.folder.parent / "data" / f"{self.config['dataset']}.json")
+
+    def table(self, name: str) -> pd.DataFrame:
+        """Return tables/<name>.csv, or the claims as a table."""
+        if name == "claims":
+            return pd.DataFrame(list(self.claims.values()))
+        if name not in self.tables:
+            paths = {path.stem: path for path in self.folder.glob("tables/*.csv")}
+            read = read_missing if name == "missing" else pd.read_csv
+            self.tables[name] = read(known(name, paths, "table"))
+        return self.tables[name]
+
+    def select(self, table: str, where: dict[str, Any]) -> pd.DataFrame:
+        """Return the rows of a table that have these values; None stands for an empty cell."""
+        rows = self.table(table)
+        for column, value in where.items():
+            if column in ("variant", "quantity"):
+                known(value, self.variants if column == "variant" else self.labels, column)
+            cells = known(column, rows, f"column of {table}")
+            rows = rows[cells.isna() if value is None else cells == value]
+        return rows
+
+    def reason(self, kind: str, variant: str, depth: int) -> Source | None:
+        """Return the row of missing.csv on a network, preferably of `kind`: run or measurement."""
+        rows = self.select("missing", {"variant": variant}).astype(object)
+        rows = rows[rows["depth"].isna() | (rows["depth"] == depth)]
+        if rows.empty:
+            return None
+        where = rows.loc[(rows["kind"] == kind).idxmax()].dropna().to_dict()
+        return Source("tables/missing.csv", "", where, where.pop("reason"))
+
+    def lacking(self, kind: str, variant: str, depth: int) -> Exception:
+        """Return the error for a network that has no run, or no measurement."""
+        if source := self.reason(kind, variant, depth):
+            return UnansweredError(source)
+        return ValueError(f"the study has no {kind} of {variant} at depth {depth}")
+
+    def of_runs(self, column: str, variant: str, depth: int) -> pd.Series:
+        """Return a column of the runs of a network, by seed."""
+        rows = self.select("runs", {"variant": variant, "depth": depth}).set_index("seed")
+        if rows.empty:
+            raise self.lacking("run", variant, depth)
+        return known(column, rows, "column of runs").sort_index()
+
+    def baseline(self, variant: str) -> str:
+        """Return the name of the network that an intervention departs from."""
+        if name := known(variant, self.variants, "variant").baseline:
+            return name
+        raise ValueError(f"the variant {variant!r} has no baseline, because it is one")
+
+    def change(self, variant: str) -> Interval:
+        """Return the change of training error within seeds, deep networks, in percentage points."""
+        deep, networks = self.depths["deep"], (variant, self.baseline(variant))
+        mine, other = (self.of_runs("train_error", name, deep) for name in networks)
+        differences = (mine - other).dropna()
+        if len(differences) < 2:
+            few = Source("tables/runs.csv", "train_error", {"variant": variant}, "too few seeds")
+            reasons = [self.reason("run", name, deep) for name in networks]
+            raise UnansweredError(next(filter(None, reasons), few))
+        return mean_interval(100 * differences)

@@ -1,0 +1,135 @@
+"""Test the settings of a study: what they accept, and the line that each mistake gets."""
+
+import functools
+import re
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, command
+
+from models.files import read_constant, read_yaml
+from models.variant import read_variants
+from workflow.config import DEFAULT, MEASURES, image_folders, load_study, merged
+
+STUDIES = ("quick", "fashion_mnist", "cifar10")
+OWN = {"dataset": "leaves", "image_folder": {"path": "photos", "size": 16}}
+
+# Changes of the default study, and the beginning of the message that refuses them.
+BAD = [
+    # Keys
+    ({"sedes": [1, 2]}, "'sedes' is not known; did you mean seeds?"),
+    ({"a\nb": 1}, r"'a\nb' is not known; expected one of study, "),
+    ({7: 1}, "7: 7: keys should be strings"),
+    ({"measures": {"netk": {}}}, "'measures.netk' is not known; did you mean ntk?"),
+    ({"measures": {"ntk": {"example": 8}}}, "'measures.ntk.example' is not known; did you mean ex"),
+    ({"image_folder": {"path": "a"}}, "image_folder.size is missing: pixels"),
+    # Types
+    ({"training": None}, "training: None is not a mapping"),
+    ({"training": {"epochs": True}}, "training.epochs: True is not a valid integer (passes over"),
+    ({"training": {"weight_decay": "1e-4"}}, "training.weight_decay: '1e-4' is not a valid number"),
+    ({"seeds": 5}, "seeds: 5 is not a valid list"),
+    ({"variants": [True]}, "variants.0: True is not a valid string"),
+    ({"measures": {"ntk": None}}, "measures.ntk: None is not a mapping"),
+    (merged(OWN, {"image_folder": {"channels": 2}}), "image_folder.channels: 2 is not 1 or 3"),
+    # Ranges and levels
+    ({"training": {"schedule": "linear"}}, "training.schedule: 'linear' is not known; "),
+    ({"device": "gpu"}, "device: 'gpu' is not known; did you mean cpu?"),
+    ({"seeds": [1]}, "seeds: [1]: list should have at least 2 items"),
+    ({"seeds": [1, 1]}, "seeds: 1 is given twice"),
+    ({"tuning": {"lrs": [1, 1.0]}}, "tuning.lrs: 1.0 is given twice"),
+    ({"tuning": {"lrs": [0.1, -0.1]}}, "tuning.lrs.1: -0.1 is not greater than 0"),
+    ({"study": "a" * 65}, f"study: '{'a' * 12}"),
+    # Each kind of setting of a measure
+    ({"measures": {"ntk": {"examples": 1}}}, "measures.ntk.examples: 1 is not greater than or eq"),
+    ({"measures": {"lesion": {"several": [2, 0]}}}, "measures.lesion.several.1: 0 is not greater"),
+    ({"measures": {"smoothness": {"etas": [0]}}}, "measures.smoothness.etas.0: 0 is not greater"),
+    ({"measures": {"smoothness": {"etas": []}}}, "measures.smoothness.etas: []: "),
+    ({"measures": {"landscape": {"plane_at": ["step0"]}}}, "measures.landscape.plane_at.0: 'step0"),
+    ({"measures": {"ics": {"at": {"variants": ["end\n"]}}}}, "measures.ics.at.variants.0: 'end"),
+    ({"measures": {"ics": {"at": {"variants": []}}}}, "measures.ics.at.variants: []: list should"),
+    # What does not go together
+    ({"study": "data"}, "study: results/data is where data sets go; take another name"),
+    ({"dataset": "mnist"}, "dataset: 'mnist' is not known; did you mean mnist1d?"),
+    ({**OWN, "dataset": "digits"}, "image_folder: digits has its own images; rename yours"),
+    ({"variants": ["plain_nb"]}, "variants: 'plain_nb' is not known; did you mean plain_bn?"),
+    ({"variants": ["plain"]}, "variants: plain_bn is missing; the claims compare it"),
+    ({"interventions": ["preact"]}, "interventions: 'preact' is not known; did you mean preact_bn"),
+    ({"interventions": ["plain"]}, "interventions: 'plain' is among variants too"),
+    ({"compare_depths": {"deep": 44}}, "compare_depths.deep: 44 is not among [8, 20, 32, 56]"),
+    ({"compare_depths": {"deep": 8}}, "compare_depths: shallow 20 is not below 8"),
+    ({"tuning": {"seed": 5}}, "tuning.seed: 5 is among seeds [5, 6, 7, 8, 9]; take another"),
+    (
+        {"training": {"batch_size": 4001}},
+        "training.batch_size: 4001 is more than the 4000 training",
+    ),
+    (
+        {"training": {"warmup_steps": 124}},
+        "training.warmup_steps: 124 leaves none of the 124 steps",
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), BAD, ids=[message for _, message in BAD])
+def test_a_mistake_gets_one_line(changes: dict, message: str) -> None:
+    with pytest.raises(ValueError, match="config") as error:
+        load_study(overrides=changes)
+    assert str(error.value).startswith(f"config: {message}")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("key", ["training.epochs", "partial", "measures.ntk.at", "compare_depths"])
+def test_a_missing_key_is_named(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = read_yaml(DEFAULT)
+    *parents, last = key.split(".")
+    del functools.reduce(dict.__getitem__, parents, settings)[last]
+    monkeypatch.setattr("workflow.config.read_yaml", lambda path: settings)
+    with pytest.raises(ValueError, match=f"config: {re.escape(key)} is missing"):
+        load_study()
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_each_study_is_accepted(name: str) -> None:
+    path = ROOT / f"workflow/config/{name}.yaml"
+    study, changes = load_study([path]), read_yaml(path)
+    assert study.study == name
+    assert study.model_dump(exclude_none=True) == merged(read_yaml(DEFAULT), changes)
+
+
+def test_files_and_overrides_merge_mappings_and_replace_the_rest(tmp_path: Path) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text("seeds: [1, 2]\ntuning: {lrs: [0.5]}\nmeasures: {ntk: {examples: 8}}\n")
+    study = load_study([path], {"tuning": {"seed": 3}})
+    assert (study.seeds, study.tuning.lrs, study.tuning.seed) == ([1, 2], [0.5], 3)
+    assert study.measures.ntk.examples == 8
+    assert study.measures.ntk.at == load_study().measures.ntk.at
+
+
+@pytest.mark.parametrize("name", ["{variant}", "<study>", "a\nb", "\x1b[31m", "a\udc80b"])
+def test_a_folder_that_snakemake_would_misread_is_refused(name: str, tmp_path: Path) -> None:
+    (tmp_path / name / "deep").mkdir(parents=True)
+    study = load_study(overrides=merged(OWN, {"image_folder": {"path": str(tmp_path)}}))
+    with pytest.raises(ValueError, match="config: image_folder: ") as error:
+        image_folders(study)
+    assert "\n" not in str(error.value)
+    study = load_study(overrides=merged(OWN, {"image_folder": {"path": str(tmp_path / "gone")}}))
+    with pytest.raises(ValueError, match=r"config: image_folder\.path: '.*gone' is not a folder"):
+        image_folders(study)
+
+
+def test_the_default_study_measures_and_trains_all_that_there_is() -> None:
+    study = load_study()
+    assert {*study.variants, *study.interventions} == read_variants().keys()
+    assert all(getattr(study.measures, name) for name in MEASURES)
+
+
+def test_every_key_is_explained() -> None:
+    printed = command("workflow.config").stdout.splitlines()
+    keys, meanings = printed[::2], printed[1::2]
+    assert "training.epochs = 2" in keys
+    assert meanings[keys.index("training.momentum = 0.9")].endswith("(number from 0 below 1)")
+    assert meanings[keys.index('device = "auto"')].endswith("(auto | cpu | cuda)")
+    settings = {line.split(" = ")[0] for line in keys}
+    for name in MEASURES:
+        for key in read_constant(ROOT / f"analysis/measures/{name}.py", "SETTINGS"):
+            assert f"measures.{name}.{key}" in settings
+    assert all(line.startswith("    ") and "None" not in line for line in meanings)

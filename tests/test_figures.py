@@ -1,0 +1,107 @@
+"""Which rows figures draw, and what they draw of them."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import pytest
+from conftest import ROOT
+
+from analysis.figure import main, rows_of
+from analysis.figures import gradient_flow, identity_distance
+from analysis.figures.forest import paired_changes
+from analysis.quantity_labels import quantity_labels
+from analysis.style import BASELINES, DASHES, MARKERS, ordered
+from models.files import read_constant
+
+
+@pytest.mark.parametrize(
+    ("draw", "x", "columns", "checkpoints"),
+    [
+        (gradient_flow.draw, "layer", ["relative_gradient"], ["init", "step10", "end"]),
+        (identity_distance.draw, "block", ["identity_distance", "residual_ratio"], ["init", "end"]),
+    ],
+)
+def test_every_panel_of_a_figure_takes_the_same_mean(
+    draw: Callable, x: str, columns: list[str], checkpoints: list[str]
+) -> None:
+    """seaborn takes the mean of logarithms if an axis, shared or not, is logarithmic already."""
+    rows = [
+        {"variant": "plain", "depth": 56, "seed": seed, "checkpoint": checkpoint, x: place}
+        | dict.fromkeys(columns, value)
+        for seed, value in enumerate([1.0, 100.0])
+        for checkpoint in checkpoints
+        for place in (1, 2)
+    ]
+    figure = draw(pd.DataFrame(rows))
+    panels = [axes for axes in figure.axes if axes.lines]
+    assert len(panels) == len(columns) * len(checkpoints)
+    for axes in panels:
+        assert axes.get_yscale() == "log"
+        assert axes.lines[0].get_ydata().tolist() == pytest.approx([50.5, 50.5])
+    plt.close(figure)
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    """Return the folder of a study whose table of runs has one variant and one depth too many."""
+    study = {
+        "variants": ["plain", "residual"],
+        "interventions": ["plain_dirac", "residual_fixup"],
+        "depths": [8, 14, 20],
+        "compare_depths": {"deep": 14, "shallow": 8},
+    }
+    rows = pd.DataFrame({"variant": [*study["variants"], *study["interventions"], "plain_bn"]})
+    rows = rows.merge(pd.Series([8, 14, 20, 26], name="depth"), how="cross")
+    (tmp_path / "tables").mkdir()
+    rows.assign(train_error=0.5, test_error=0.7).to_csv(tmp_path / "tables/runs.csv", index=False)
+    (tmp_path / "config.json").write_text(json.dumps(study))
+    return tmp_path
+
+
+def test_a_figure_draws_the_rows_that_its_script_asks_for(results: Path) -> None:
+    expected = {("variants", "depths"): 2 * 3, ("all", "compare_depths"): 4 * 2}
+    for rows, count in {**expected, ("variants", "deep"): 2, (None, None): 5 * 4}.items():
+        drawn = rows_of(SimpleNamespace(TABLE="runs", ROWS=rows), results)
+        assert (len(drawn), "plain_bn" in set(drawn["variant"])) == (count, rows == (None, None))
+
+
+def test_the_same_rows_give_the_same_bytes(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in "ab":
+        words = ["figure", "error_by_depth", "--results", results, "--out", results / f"{name}.svg"]
+        monkeypatch.setattr(sys, "argv", list(map(str, words)))
+        main()
+        plt.close()
+    for ending in ("svg", "csv.gz"):
+        assert (results / f"a.{ending}").read_bytes() == (results / f"b.{ending}").read_bytes()
+
+
+def test_the_baselines_are_told_apart_without_colour() -> None:
+    assert len(BASELINES) == 4
+    assert len({MARKERS[name] for name in BASELINES}) == 4
+    assert [bool(DASHES[name]) for name in BASELINES] == [not n.endswith("_bn") for n in BASELINES]
+    assert ordered(["residual", "plain", "residual"]) == ["plain", "residual"]
+    with pytest.raises(ValueError, match=r"variants\.yaml has no entry for plane"):
+        ordered(["plane"])
+
+
+def test_a_change_is_paired_by_seed_with_the_baseline() -> None:
+    errors = pd.DataFrame({"plain": [0.5, 0.4], "plain_dirac": [0.2, None], "residual_bn": [1, 1]})
+    changes = paired_changes(errors.assign(residual_bn_one=None, residual_fixup=0.5))
+    assert changes.keys() == {"plain_dirac"}
+    assert changes["plain_dirac"].to_dict() == {0: pytest.approx(-0.3)}
+
+
+def test_every_table_and_quantity_is_known_without_an_import() -> None:
+    """A figure of a measure draws its table, and every predicted quantity has a label."""
+    figures = {path.stem: path for path in (ROOT / "analysis/figures").glob("[a-z]*.py")}
+    measures = {path.stem for path in (ROOT / "analysis/measures").glob("[a-z]*.py")}
+    tables = {name: read_constant(path, "TABLE") for name, path in figures.items()}
+    assert {name: tables.get(name) for name in measures} == {name: name for name in measures}
+    labels = quantity_labels()
+    assert {name.split(".")[0] for name in labels} == measures
+    assert len(set(labels.values())) == len(labels)

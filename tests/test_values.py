@@ -1,0 +1,209 @@
+"""Each query of the text against an answer that is computed by hand from tests/tiny.py."""
+
+import re
+from html import unescape
+from pathlib import Path
+
+import pytest
+from jinja2 import Environment
+from tiny import HOSTILE, write_study
+
+from report.printing import Value, listed, literal, number, significant
+from report.results import Results
+from report.text import environment
+
+# Three differences with mean -30 and standard deviation 10 points: t(0.975, 2) = 4.30265.
+HALF_WIDTH = 4.30265 * 10 / 3**0.5
+ASKED: dict[str, Value] = {}
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
+    return Results(write_study(tmp_path_factory.mktemp("values")))
+
+
+@pytest.fixture(scope="module")
+def text(results: Results) -> Environment:
+    return environment(results, results.folder.parent.parent / "sections", ASKED)
+
+
+def ask(text: Environment, query: str) -> str:
+    """Return what a query prints, and keep only its value in ASKED."""
+    ASKED.clear()
+    return text.from_string(f"<< {query} >>").render()
+
+
+def words(markdown: str) -> str:
+    """The Markdown without its spans and links."""
+    return unescape(re.sub(r"\[([^]]*)\]\([^)]*\)\{[^}]*\}|<[^>]*>", r"\1", markdown))
+
+
+ANSWERS = {  # query: its value and its text, or the text that is both
+    'mean("test_error", "plain_bn", 20)': (85, "85.0"),
+    'mean("train_loss", "plain_bn", 20)': (5.3 / 3, "1.767"),
+    'half("train_error", "plain_bn", 20)': (HALF_WIDTH, "24.8"),
+    'change_part("plain_bn_budget4", "mean")': (-30, "−30.0"),
+    'change_part("plain_bn_budget4", "low")': (-30 - HALF_WIDTH, "−54.8"),
+    'half_gap("plain_bn_budget4")': (-30, "−30.0"),
+    'count_changes("plain")': (1, "1"),
+    'count_changes("plain", "lower")': (1, "1"),
+    'count_changes("plain", "higher")': (0, "0"),
+    'count_changes("residual")': (0, "0"),
+    "steps()": (80, "80"),
+    "at_chance()": (3, "3"),  # above log 10 - 0.01 = 2.2926: 2.3, 2.5, 2.5
+    'quantity("gradient_flow.rate", "plain_bn", 20)': (1.3, "1.30"),
+    'count_correlations("gap", "overall", "predicted")': (1, "1"),
+    'count_correlations("gap", "overall", "opposite")': (1, "1"),
+    'of_claim("deeper", "effect")': (60, "60.0"),
+    'of_claim("slow", "ci_high")': (HALF_WIDTH, "24.8"),  # 50 - 80/2 - 20/2, seeds as the change's
+    'of_claim("deeper", "smallest_effect")': (1, "1"),
+    'of_claim("deeper", "p_adjusted")': (0.5, "0.500"),  # 2 / 2**3 over two tested claims
+    'count("runs", status="diverged")': (1, "1"),
+    'count("claims", verdict="supported")': (1, "1"),
+    'distinct("runs", "variant", "depth")': (4, "4"),
+    'cell("runs", "lr", variant="plain_bn", depth=8)': (0.03, "0.03"),
+    'cell("runs", "parameters", variant="plain_bn")': (12345, "12\u202f345"),
+    'cell("errata", "value", name="sigmoid.from_tangent")': (0.018941, "0.0189"),
+    'cell("rank_correlation", "tau", quantity="gradient_flow.rate")': (-0.456, "−0.46"),
+    'cell("missing", "reason", kind="run")': "NA",
+    'cell("missing", "reason", depth=none)': "out of <memory>",
+    'setting("seeds.n")': (3, "3"),
+    'setting("tuning.lrs")': "0.03 and 0.1",
+    'record("host.memory_gb")': (25.27, "25"),
+    'record("packages.torch")': "2.13.0+cpu",
+    'record("runs.cpu_minutes")': (0.75, "0.8"),
+    'data("length")': (40, "40"),
+    'data("name")': HOSTILE,
+    'label("plain_bn")': "plain + BN",
+    'label("ntk.log_trace")': "mean diagonal of the tangent kernel",
+    "confidence()": (0.95, "95"),
+}
+
+
+@pytest.mark.parametrize("query", ANSWERS)
+def test_a_query_has_the_answer_of_a_hand(text: Environment, query: str) -> None:
+    is_text = isinstance(ANSWERS[query], str)
+    value, shown = (ANSWERS[query],) * 2 if is_text else ANSWERS[query]
+    pattern = r'<span class="value" data-key="([^"]*)" title="([^"]*)">(.*)</span>'
+    key, title, printed = map(unescape, re.fullmatch(pattern, ask(text, query)).groups())
+    (answer,) = ASKED.values()
+    assert answer.value == (value if is_text else pytest.approx(value, abs=1e-4))
+    assert answer.text == shown
+    assert key == query.replace("none", "null")
+    assert title == str(answer.source)
+    assert printed == " ".join(shown.split(" "))
+
+
+NO_RUN = "the study has no run of plain_bn_width4 at depth 20"
+COMPOSED = {
+    'change("plain_bn_budget4")': "−30.0 percentage points (95% interval −54.8 to −5.2)",
+    'effect("deeper")': "60.0 percentage points (95% interval 60.0 to 60.0)",
+    'effect("narrow")': "– (not tested)",
+    'finding("slow")': "Perhaps (0.0 percentage points, 95% interval −24.8 to 24.8; inconclusive).",
+    'finding("narrow")': f"This was not tested: {NO_RUN}.",
+}
+
+
+@pytest.mark.parametrize("query", COMPOSED)
+def test_words_around_values(text: Environment, query: str) -> None:
+    assert words(ask(text, query)) == COMPOSED[query]
+
+
+def test_other_verdicts_small_p_values_and_whole_studies(
+    text: Environment, results: Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A finding does not repeat the effect that its sentence holds.
+    monkeypatch.setitem(results.claims["deeper"], "verdict", "contradicted")
+    assert words(ask(text, 'finding("deeper")')) == (
+        "No, by 60.0 percentage points (95% interval 60.0 to 60.0) (contradicted)."
+    )
+    monkeypatch.setitem(results.claims["deeper"], "p_adjusted", 0.0009)
+    assert words(ask(text, 'of_claim("deeper", "p_adjusted")')) == "< 0.001"
+    monkeypatch.setitem(results.config, "partial", False)
+    with pytest.raises(ValueError, match="no record has the name"):
+        ask(text, 'record("rules.measure.jobs")')  # a dash in an unfinished study
+
+
+def test_a_verdict_links_to_its_row_in_text_and_in_cells(text: Environment) -> None:
+    assert ask(text, 'verdict("narrow")') == "[not tested](#claim-narrow){.verdict .not-tested}"
+    assert ask(text, 'verdict("deeper", cell=true)') == (
+        '<a href="#claim-deeper" class="verdict supported">supported</a>'
+    )
+
+
+GONE_RUN = "tables/missing.csv; kind = run; variant = residual_bn"
+DASHES = {  # query: the beginning of its source
+    'mean("train_error", "residual_bn", 14)': f"{GONE_RUN}; depth = 14; seed = 2: NA",
+    'cell("runs", "lr", variant="residual_bn", depth=14)': GONE_RUN,
+    'quantity("gradient_flow.rate", "residual_bn", 20)': (
+        "tables/missing.csv; kind = measurement; variant = residual_bn: out of <memory>"
+    ),
+    'quantity("hessian.near_zero", "plain_bn", 20)': "config.json: the study does not measure it",
+    'quantity("gradient_flow.log_first", "plain_bn", 20)': "tables/quantities.csv; quantity",
+    'mean("train_loss", "residual_bn", 20)': "tables/runs.csv; variant = residual_bn; depth = 20",
+    'cell("rank_correlation", "tau", quantity="hessian.near_zero")': "tables/rank_correlation.csv",
+    'of_claim("narrow", "effect")': f"claims.json; id = narrow: {NO_RUN}",
+    'record("rules.measure.jobs")': "provenance.json: the study is not finished",
+}
+
+
+@pytest.mark.parametrize("query", DASHES)
+def test_a_gap_is_a_dash_with_its_reason(text: Environment, query: str) -> None:
+    assert words(ask(text, query)) == "–"
+    (answer,) = ASKED.values()
+    assert str(answer.source).startswith(DASHES[query])
+
+
+WRONG = {  # query: its one line
+    'mean("train_eror", "plain_bn", 8)': "'train_eror'; did you mean train_error?",
+    'mean("train_error", "plain_bm", 8)': "no variant has the name 'plain_bm'; did you mean plain",
+    'mean("train_error", "residual", 8)': "the study has no run of residual at depth 8",
+    'change("plain_bn")': "the variant 'plain_bn' has no baseline, because it is one",
+    'count("rnus")': "no table has the name 'rnus'; did you mean runs?",
+    'count("runs", statu="x")': "no column of runs has the name 'statu'; did you mean status?",
+    'distinct("runs", "varant")': "'varant'; did you mean variant?",
+    'cell("runs", "lr", variant="plain_bn")': "table runs: lr has 2 values where",
+    'quantity("gradient_flow.rat", "plain_bn", 20)': "did you mean gradient_flow.rate?",
+    'quantity("gradient_flow.rate", "plain_bn", 20, "ned")': "did you mean end?",
+    'count_changes("plan")': "no kind has the name 'plan'; did you mean plain?",
+    'effect("deper")': "no claim has the name 'deper'; did you mean deeper?",
+    'setting("seds")': "no setting with a value has the name 'seds'; did you mean seeds?",
+    'setting("image_folder")': "no setting with a value has the name 'image_folder'",
+    'record("rules.train.second")': "did you mean rules.train.seconds?",
+    'of_claim("deeper", "efect")': "no field of a claim has the name 'efect'; did you mean effect?",
+    'change_part("plain_bn_budget4", "lo")': "no part of a change has the name 'lo'",
+    'data("nme")': "'nme'; did you mean name?",
+    'label("plain_b")': "no variant or quantity has the name 'plain_b'; did you mean plain",
+}
+
+
+@pytest.mark.parametrize("query", WRONG)
+def test_a_wrong_query_is_one_line_with_the_nearest_name(text: Environment, query: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(WRONG[query])) as caught:
+        ask(text, query)
+    assert "\n" not in str(caught.value)
+    assert ASKED == {}
+
+
+def test_a_sentence_that_cannot_be_printed_names_its_claim(tmp_path: Path) -> None:
+    study = Results(write_study(tmp_path))
+    path = tmp_path / "claims.yaml"
+    path.write_text(path.read_text().replace("Yes, it is deeper.", "Yes, << nothing >>."))
+    text = environment(study, tmp_path / "sections", {})
+    with pytest.raises(ValueError, match=r"claims\.yaml: claim 'deeper': supported: 'nothing' is"):
+        ask(text, 'says("deeper")')
+
+
+def test_numbers_as_printed() -> None:
+    assert number(-1.26, "z.1f") == "−1.3"
+    assert number(-0.04, "z.1f") == "0.0"
+    assert number(-12345, ",d") == "−12\u202f345"
+    lists = [8, 20, 56], [0.1], [], 0.00010
+    assert [*map(listed, lists)] == ["8, 20 and 56", "0.1", "none", "0.0001"]
+    for x, text in {0: "0", -123.4: "−123", 0.0123: "0.0123", 1.24e-9: "1.2 × 10⁻⁹"}.items():
+        assert significant(x) == text
+
+
+def test_literal_text_has_no_markup_and_only_characters_of_the_fonts() -> None:
+    assert literal("a_b *c*\n d") == "a&#95;b &#42;c&#42; d"
+    assert unescape(literal("\u4e2d 1\u202f000")) == "\\u4e2d 1\u202f000"

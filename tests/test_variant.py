@@ -1,0 +1,126 @@
+"""What a network and a run are: every level builds, JSON keeps a run, and mistakes get one line."""
+
+import json
+import re
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import torch
+
+from models.initialise import initialise
+from models.network import Network
+from models.typed import Typed, typed
+from models.variant import Factors, Run, Training, read_run, read_variants, to_json
+
+DESCENT = {"lr": 0.05, "momentum": 0.9, "weight_decay": 1e-4, "gradient": "raw", "gradient_clip": 1}
+COUNTS = {"epochs": 3, "warmup_steps": 4, "record_every": 6, "evaluation_batch_size": 64}
+CHOICES = {"schedule": "cosine", "augmentation": "none", "precision": "float32"}
+SETTINGS = Training(batch_size=16, **DESCENT, **COUNTS, **CHOICES)
+SIZES = {"depth": 8, "width": 4, "seed": 0, "checkpoints": ["init", "end"]}
+RUN = Run(dataset="mnist1d", variant="residual_bn", factors=Factors(), train=SETTINGS, **SIZES)
+
+
+def replaced(value: Typed, **changes: object) -> Typed:
+    """Return a copy of a typed value with some of its fields changed."""
+    return typed(type(value), {**dict(value), **changes})
+
+
+STUDIED = [variant.factors for variant in read_variants().values()]
+DEFAULTS = Factors().model_dump()
+LEVELS = {
+    (factor, level)
+    for factors in STUDIED
+    for factor, level in factors.model_dump().items()
+    if level != DEFAULTS[factor]
+}
+
+
+def outcome(factors: Factors) -> list[torch.Tensor]:
+    """Return the initial state and the logits of a network with the given factors."""
+    network = Network(factors, 8, 2, (1, 1, 40), 3)
+    initialise(network, factors, 0)
+    torch.manual_seed(0)  # of noise in the network
+    return [*network.state_dict().values(), network(torch.linspace(-1, 1, 160).view(4, 1, 1, 40))]
+
+
+@pytest.mark.parametrize(("factor", "level"), sorted(LEVELS, key=str))
+def test_every_level_that_is_studied_changes_the_network(factor: str, level: object) -> None:
+    pairs = []
+    for factors in STUDIED:
+        if getattr(factors, factor) == level:
+            with suppress(ValueError):  # the default level contradicts another factor
+                pairs.append((factors, Factors(**{**dict(factors), factor: DEFAULTS[factor]})))
+    assert pairs
+    for factors, default in pairs:
+        ours, theirs = outcome(factors), outcome(default)
+        assert len(ours) != len(theirs) or not all(map(torch.equal, ours, theirs)), factors
+
+
+def test_a_run_survives_its_json(tmp_path: Path) -> None:
+    start = replaced(RUN, factors=Factors(shortcut="none"))
+    grown = replaced(start, depth=14, start=start)
+    for run in (RUN, grown):
+        path = tmp_path / "run.json"
+        path.write_text(to_json(run))
+        assert read_run(path) == run
+
+
+GOOD = json.loads(to_json(RUN))
+NOISY_DIRAC = {"shortcut": "none", "init": "dirac", "norm": "noisy_batch"}
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        ({"depht": 8}, "run.json: 'depht' is not known; did you mean depth?"),
+        ({"width": True}, "run.json: width: True is not"),
+        ({"seed": 2**32}, "run.json: seed: 4294967296 is not less than 4294967296"),
+        ({"depth": 9}, "run.json: depth: 9 is not 6n + 2; the nearest are 8 and 14"),
+        ({"depth": 2}, "run.json: depth: 2 is not 6n + 2; the nearest are 8 and 14"),
+        ({"checkpoints": ["step0"]}, "checkpoints.0: 'step0' is not init, end, or step1, step2, …"),
+        ({"factors": {"shortcut": "identitty"}}, "; did you mean identity?"),
+        ({"factors": {"activation": "crelu"}}, "activation: crelu doubles the channels"),
+        ({"factors": {"shortcut": "none", "init": "looks_linear"}}, "activation must be crelu"),
+        ({"factors": NOISY_DIRAC}, "dirac needs plain blocks, ReLU last"),
+        ({"train": {**GOOD["train"], "lr": None}}, "run.json: train.lr: None is not"),
+        ({"train": {**GOOD["train"], "momentum": 1.0}}, "train.momentum: 1.0 is not less than 1"),
+        ({"start": {**GOOD, "depth": 14}}, "start.depth: 14 is more than depth: 8"),
+        ({"start": {**GOOD, "width": 8}}, "one of its own factors and width"),
+        ({"start": GOOD}, "only plain networks with ReLU grow, and only once"),
+    ],
+)
+def test_mistakes_in_a_run_get_one_line(edit: dict, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "run.json"
+    path.write_text(json.dumps({**GOOD, **edit}))
+    with pytest.raises(ValueError, match=rf"^.*{re.escape(message)}.*\Z"):
+        read_run(path)
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ("Other: {label: other}", "variants.yaml: 'Other' is not a name of at most 64 lower-case"),
+        ("other: {}", "variants.yaml: other: label is missing"),
+        ("other: {label: o, factors: {norm: batched}}", "other: factors.norm: 'batched' is not"),
+        ("other: {label: o, tiems: {width: 2}}", "other: 'tiems' is not known; did you mean times"),
+        ("other: {label: o, times: {width: 0}}", "other: times.width: 0 is not"),
+        ("other: {label: o, gradient: raw}", "other: gradient: 'raw' is not"),
+        ("other: {label: o, baseline: plane}", "'plane' is not known; did you mean plain?"),
+        ("other: {label: o, baseline: child}", "other.baseline: child has a baseline itself"),
+        ("other: {label: o, start: plain}", "other.start: plain has other factors"),
+        ("plain: {label: again}", "variants.yaml:3: found duplicate key"),
+    ],
+)
+def test_mistakes_in_variants_yaml_get_one_line(entry: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "variants.yaml"
+    known = "plain: {label: p, factors: {shortcut: none}}\nchild: {label: c, baseline: plain}\n"
+    path.write_text(known)
+    assert list(read_variants(path)) == ["plain", "child"]
+    path.write_text(known + entry + "\n")
+    with pytest.raises(ValueError, match=rf"^.*{re.escape(message)}.*\Z"):
+        read_variants(path)
+
+
+def test_total_steps_leaves_out_what_does_not_fill_a_batch() -> None:
+    assert SETTINGS.total_steps(100) == 3 * 6

@@ -1,0 +1,215 @@
+"""What a study asks for: its runs, their specifications, its figures, and limits for its jobs."""
+
+import functools
+import json
+import math
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean
+
+import grimp
+
+from models.files import nearest, read_constant
+from models.variant import Variant
+from workflow.config import MEASURES, ROOT, Study
+
+# What a core with AVX-512 and an H200 take: seconds to begin a layer, and multiply-adds a second.
+# A study with `device: auto` asks a cluster for no GPU, so its limits are those of a core.
+SPEED = {"cpu": (0.5e-3, 40e9), "auto": (0.5e-3, 40e9), "cuda": (0.05e-3, 3e12)}
+START = 3  # seconds until Python and PyTorch are loaded
+MEASURING = 300  # training steps that take as long as measuring one network
+TABLES = ("runs", "history", "tuning", "cost", "missing", "rank_correlation", "quantities")
+GRAPH = grimp.build_graph("models", "analysis", "report", cache_dir=None)  # of their imports
+OF_INTERVENTIONS = ("forest", "interventions")  # figures of a study that has interventions
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The runs, figures and limits of a study. Its paths are relative to the project."""
+
+    study: Study
+    variants: Mapping[str, Variant]
+    images: tuple[int, tuple[int, int, int]]  # for training: how many; channels, height, width
+
+    @property
+    def results(self) -> str:
+        return f"results/{self.study.study}"
+
+    @property
+    def names(self) -> list[str]:
+        return [*self.study.variants, *self.study.interventions]
+
+    @property
+    def pair(self) -> list[int]:
+        """Return the two compared depths, the shallower one first."""
+        return [self.study.compare_depths.shallow, self.study.compare_depths.deep]
+
+    def cells(self) -> list[tuple[str, int]]:
+        """Return the pairs of variant and depth; interventions have the compared depths only."""
+        cells = [(name, depth) for name in self.study.variants for depth in self.study.depths]
+        return cells + [(name, depth) for name in self.study.interventions for depth in self.pair]
+
+    def run(self, name: str, depth: int, seed: int) -> str:
+        """Return the folder of a run."""
+        return f"{self.results}/runs/{name}/depth{depth}/seed{seed}"
+
+    def runs(self) -> list[str]:
+        """Return the folders of the runs that the tables hold."""
+        return [self.run(*cell, seed) for cell in self.cells() for seed in self.study.seeds]
+
+    def rates(self) -> list[float]:
+        """Return the learning rates to try; a grid of one rate leaves nothing to try."""
+        return self.study.tuning.lrs if len(self.study.tuning.lrs) > 1 else []
+
+    def tuning_runs(self) -> list[str]:
+        """Return the folders of the runs that try a learning rate."""
+        folders = [f"{self.results}/tuning/{name}/depth{depth}" for name, depth in self.cells()]
+        return [f"{folder}/lr{rate}" for folder in folders for rate in self.rates()]
+
+    def start(self, name: str, seed: int) -> list[str]:
+        """Return the files of the shallower run that a network grows from; none if it does not."""
+        start = self.variants[name].start
+        run = self.run(start, self.pair[0], seed)
+        return [f"{run}/run.json", f"{run}/checkpoint.pt"] if start else []
+
+    def tuning_starts(self) -> list[str]:
+        """Return the folders of the runs of the tuning seed that networks grow from."""
+        starts = {self.variants[name].start for name in self.names} - {None}
+        return [self.run(name, self.pair[0], self.study.tuning.seed) for name in sorted(starts)]
+
+    def measures(self, name: str) -> dict[str, dict]:
+        """Return the settings of each measure of a network; `at` is a list of checkpoints."""
+        kind = "variants" if name in self.study.variants else "interventions"
+        measures = self.study.measures.model_dump(exclude_none=True, exclude={"seeds"})
+        return {key: {**value, "at": value["at"][kind]} for key, value in measures.items()}
+
+    def measure_tables(self) -> list[str]:
+        """Return the names of the tables that the measurement of a network writes."""
+        return [*self.measures(self.names[0]), "quantities"]
+
+    def measured_runs(self, name: str) -> list[str]:
+        """Return the folders of the measured runs of a network, which are of the first seeds."""
+        seeds = self.study.seeds[: self.study.measures.seeds]
+        return [self.run(name, depth, seed) for depth in self.pair for seed in seeds]
+
+    def checkpoints(self, name: str, depth: int, seed: int) -> list[str]:
+        """Return the checkpoints that a run keeps: both ends, and those at which it is measured."""
+        steps = set()
+        if self.run(name, depth, seed) in self.measured_runs(name):
+            for measure, settings in self.measures(name).items():
+                done = {0 if at == "init" else int(at[4:]) for at in settings["at"] if at != "end"}
+                # Internal covariate shift compares a checkpoint with the one a step later.
+                steps |= done | {step + 1 for step in done if measure == "ics"}
+        return ["init", *[f"step{step}" for step in sorted(steps - {0})], "end"]
+
+    def finished(self, folders: list[str], last: str) -> list[str]:
+        """Return all folders; of a partial study, only those that have their last file."""
+        return [path for path in folders if not self.study.partial or Path(path, last).exists()]
+
+    def width(self, name: str) -> int:
+        """Return the channels of the first stage of a network."""
+        return self.study.width * self.variants[name].times.width
+
+    def specification(self, name: str, depth: int, seed: int, kept: bool = True) -> str:
+        """Return a run as canonical JSON (models/variant.py), without its learning rate and start.
+
+        A job depends on this text alone, so that an edit reruns the runs that it changes.
+        """
+        variant, training = self.variants[name], self.study.training
+        usual = "clipped" if variant.factors.norm == "none" else "raw"
+        specification = {
+            "dataset": self.study.dataset,
+            "variant": name,
+            "factors": variant.factors.model_dump(),
+            "depth": depth,
+            "width": self.width(name),
+            "seed": seed,
+            "train": {
+                **training.model_dump(),
+                "epochs": training.epochs * variant.times.epochs,
+                "gradient": variant.gradient or usual,
+                "lr": None,
+            },
+            "checkpoints": self.checkpoints(name, depth, seed) if kept else [],
+        }
+        return json.dumps(specification, sort_keys=True)
+
+    def figures(self) -> dict[str, str]:
+        """Return the figures of the study, each with the table that it draws."""
+        tables = {*TABLES, *self.measure_tables()} - (set() if self.rates() else {"tuning"})
+        figures = {}
+        for path in sorted((ROOT / "analysis/figures").glob("[a-z]*.py")):
+            table = read_constant(path, "TABLE")
+            if table not in {*TABLES, *MEASURES}:
+                raise ValueError(f"{path}: TABLE: {table!r} is not known{nearest(table, tables)}")
+            if table in tables and (self.study.interventions or path.stem not in OF_INTERVENTIONS):
+                figures[path.stem] = table
+        return figures
+
+    def seconds(self, rule: str, name: str, depth: int) -> float:
+        """Return the seconds in which a job trains or measures its networks, by SPEED."""
+        networks = {"tune": len(self.rates()), "train": 1, "measure": len(self.measured_runs(name))}
+        training, width = self.study.training, self.width(name)
+        examples, (_, *sides) = self.images
+        long = [side for side in sides if side > 1]
+        # A stage doubles the channels and halves each side.
+        stages = [(width * 2**i) ** 2 * math.prod(long) / 2 ** (i * len(long)) for i in range(3)]
+        layer = 3 ** len(long) * mean(stages)
+        epochs = training.epochs * self.variants[name].times.epochs
+        steps = MEASURING if rule == "measure" else epochs * (examples // training.batch_size)
+        begin, rate = SPEED[self.study.device]
+        passes = 3 * training.batch_size  # a backward pass costs as much as two forward ones
+        return networks[rule] * steps * depth * (begin + passes * layer / rate)
+
+    def minutes(self, rule: str, name: str, depth: int) -> int:
+        """Return the time limit of a job: five times its work, and ten minutes for slow disks."""
+        return 10 + math.ceil(5 * self.seconds(rule, name, depth) / 60)
+
+    def megabytes(self, rule: str, name: str, depth: int) -> int:
+        """Return the memory limit: programs, images twice, a batch's layer outputs four times."""
+        count, shape = self.images
+        batch = 1000 if rule == "measure" else self.study.training.batch_size  # at most, at once
+        outputs = batch * depth * self.width(name) * math.prod(shape[1:])
+        programs = 6000 if self.study.device == "cuda" else 1500
+        return programs + 4 * (2 * count * math.prod(shape) + 4 * outputs) // 2**20
+
+    def gpus(self, local: bool) -> int:
+        """Return how many GPUs a job asks for; `device: auto` asks no cluster for one."""
+        own = local and self.study.device == "auto" and gpus() > 0
+        return int(own or self.study.device == "cuda")
+
+    def forecast(self, jobs: Mapping[str, int]) -> str:
+        """Return a line about the hours that the planned jobs take; "" for less than two hours."""
+        cells, deep = self.cells(), [(name, self.pair[1]) for name in self.names]
+        planned, hours = [], 0.0
+        for rule, cells_of in {"tune": cells, "train": cells, "measure": deep}.items():
+            if jobs.get(rule):
+                planned.append(f"{jobs[rule]} {rule}")
+                each = START + mean(self.seconds(rule, *cell) for cell in cells_of)
+                hours += jobs[rule] * each / 3600
+        if hours < 2:
+            return ""
+        unit = "GPU" if self.study.device == "cuda" else "core"
+        return f"jobs: {', '.join(planned)}; about {hours:.0f} {unit}-hours"
+
+
+@functools.cache
+def gpus() -> int:
+    """Return how many GPUs this process may use, without the seconds that PyTorch takes to tell."""
+    if (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
+        return len([name for name in visible.split(",") if name])
+    if not shutil.which("nvidia-smi"):
+        return 0
+    listed = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True).stdout
+    return sum(line.startswith("GPU ") for line in listed.splitlines())
+
+
+def import_closure(*modules: str) -> list[str]:
+    """Return the project's own files that some modules depend on, themselves included, sorted."""
+    names = {name for module in modules for name in GRAPH.find_upstream_modules(module)}
+    files = {f"{name.replace('.', '/')}.py" for name in names.union(modules)}
+    return sorted(file for file in files if (ROOT / file).exists())  # packages here are empty
