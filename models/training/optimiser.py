@@ -22,9 +22,11 @@ def lr_factor(step: int, total: int, settings: TrainingSettings) -> float:
     warmup = settings.warmup_steps
     if step < warmup:
         return (step + 1) / warmup
-    if settings.schedule == "staircase":
-        return 0.1 ** ((step >= total / 2) + (step >= 3 * total / 4))
-    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / (total - warmup)))
+    match settings.schedule:
+        case "cosine":
+            return 0.5 * (1 + math.cos(math.pi * (step - warmup) / (total - warmup)))
+        case "staircase":
+            return 0.1 ** ((step >= total / 2) + (step >= 3 * total / 4))
 
 
 def layerwise(weights: list[nn.Parameter]) -> None:

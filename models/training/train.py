@@ -134,9 +134,8 @@ def read_spec(arguments: argparse.Namespace, **changes: object) -> Run:
     return typed(Run, spec, where)
 
 
-def train_in(folder: Path, run: Run, arguments: argparse.Namespace) -> dict:
+def train_in(folder: Path, run: Run, data: Dataset, arguments: argparse.Namespace) -> dict:
     """Train a run with the options of the command, and return its metrics."""
-    data = load(run.dataset, arguments.data).to(arguments.device)
     start = arguments.start
     trained = tensors.read(start / "checkpoint.pt")["end"] if start else None
     key = fingerprint(run, arguments.data / f"{run.dataset}.json", arguments.device)
@@ -149,7 +148,9 @@ def main() -> None:
     parser.add_argument("--lr-from", type=Path, help="JSON file whose key lr holds the rate")
     with options(parser) as arguments:
         rate = {"lr": read_json(arguments.lr_from).get("lr")} if arguments.lr_from else {}
-        train_in(arguments.out, read_spec(arguments, **rate), arguments)
+        run = read_spec(arguments, **rate)
+        data = load(run.dataset, arguments.data).to(arguments.device)
+        train_in(arguments.out, run, data, arguments)
         forget(arguments.out)
 
 

@@ -11,6 +11,7 @@ import json
 import math
 import sys
 
+from models.data.prepare import load
 from models.files import replacing
 from models.training.state import forget
 from models.training.train import options, read_spec, train_in
@@ -33,8 +34,11 @@ def main() -> None:
         tried = arguments.lrs if len(losses) > 1 else []
         # Only the end counts here. Tests on the way would take a tenth of the time.
         runs = {lr: read_spec(arguments, lr=float(lr), record_every=sys.maxsize) for lr in tried}
+        if tried:  # all runs have the same data
+            data = load(runs[tried[0]].dataset, arguments.data).to(arguments.device)
         for lr, run in runs.items():
-            metrics = train_in(arguments.out / f"lr{lr}", run, arguments)
+            folder = arguments.out / f"lr{lr}"
+            metrics = train_in(folder, run, data, arguments)
             losses[float(lr)] = metrics["train_loss"]
         with replacing(arguments.out / "chosen.json") as path:
             path.write_text(json.dumps(choose(losses), indent=2) + "\n")
