@@ -8,7 +8,8 @@ rule measure:
         ),
         data="results/data/<dataset>.pt",
         code=import_closure(
-            "analysis.measure", *[f"analysis.measures.{name}" for name in plan.measures(plan.names[0])]
+            "analysis.measure",
+            *[f"analysis.measures.{name}" for name in plan.measures(plan.names[0])],
         ),
     output:
         expand("results/<study>/measures/{{variant}}/{table}.csv", table=plan.measure_tables()),
