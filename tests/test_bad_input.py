@@ -14,7 +14,6 @@ import math
 import operator
 import os
 import re
-import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -72,7 +71,7 @@ def training(changes: dict[str, object]) -> Callable:
 def checkpoint(content: object) -> Callable:
     if isinstance(content, bytes):
         Path("resnet.th").write_bytes(content)
-    elif content is not None:
+    else:
         torch.save(content, "resnet.th")
     return main(import_checkpoint, "resnet.th", "--out", "out.pt")
 
@@ -111,10 +110,6 @@ def cifar10(parts: dict[str, bytes | None] | None) -> Callable:
     return lambda: readers.read_cifar10(Path("cifar.tar.gz"))
 
 
-def writing(name: str, content: bytes) -> Callable[[Path], object]:
-    return lambda folder: (folder / name).write_bytes(content)
-
-
 def halving(name: str) -> Callable[[Path], object]:
     def spoil(folder: Path) -> None:
         content = (folder / name).read_bytes()
@@ -131,14 +126,9 @@ def emptying(name: str, keep: int = 0) -> Callable[[Path], object]:
     return spoil
 
 
-def without_classes(folder: Path) -> None:
-    for name in ("red", "green"):
-        shutil.rmtree(folder / name)
-    Image.new("RGB", (20, 20)).save(folder / "loose.png")
-
-
-def hiding(folder: Path) -> None:
+def one_class(folder: Path) -> None:
     (folder / "red").rename(folder / ".hidden")
+    (folder / "loose.png").touch()
 
 
 def deep_pixels(folder: Path) -> None:
@@ -151,13 +141,6 @@ def class_missing_in_test(folder: Path) -> None:
     (folder / "test/red").rename(folder / "test/blue")
 
 
-def unreadable(folder: Path) -> None:
-    """Replace an image by a link to itself, which nobody can open, not even the superuser."""
-    path = folder / "red/0.png"
-    path.unlink()
-    path.symlink_to(path.name)
-
-
 class Hostile:
     """A pickle that would make a file when it is read."""
 
@@ -165,48 +148,35 @@ class Hostile:
         return (Path.touch, (Path("hacked"),))
 
 
-def lacking(layer: str) -> dict[str, torch.Tensor]:
-    return {name: weight for name, weight in saved(published(3), "").items() if name != layer}
-
-
+MIXED = saved(published(3), "") | {"linear.bias": torch.zeros(9)}
 FLAT = {"conv1.weight": torch.zeros(2), "linear.bias": torch.zeros(2)}
 BAD = [
     # The specification of a run
     (spec, "{}", "--spec: dataset is missing: name of the data set"),
     (spec, "{,", "--spec: is not JSON: "),
-    (spec, "gone.json", "gone.json: cannot be read: No such file or directory"),
     (training, {"batch_size": 13}, "train.batch_size: 13 is more than the 12 training"),
-    (training, {"batch_size": 6, "warmup_steps": 4}, "train.warmup_steps: 4 leaves none of the 4"),
     # Checkpoints
     (checkpoint, Hostile(), "error: resnet.th: not a checkpoint: Weights only load failed."),
-    (checkpoint, None, "error: resnet.th: not a checkpoint: [Errno 2] No such file or directory"),
     (checkpoint, b"", "error: resnet.th: not a checkpoint: EOFError"),
     (checkpoint, {"epoch": 3}, "error: resnet.th: has no state dict, neither itself nor under"),
     (checkpoint, {"state_dict": [1]}, "error: resnet.th: has no state dict, neither itself nor"),
     (checkpoint, {"fc.weight": torch.zeros(2)}, "error: state dict: has no 'layers.stem.conv.wei"),
     (checkpoint, FLAT, "error: state dict: its stem or its head has too few axes"),
-    (checkpoint, lacking("layer2.1.conv2.weight"), "error: state dict: Error(s) in loading state_"),
+    (checkpoint, MIXED, "error: state dict: Error(s) in loading state_"),
     (prepared, Hostile(), "digits.pt: holds more than tensors; nothing in it was run"),
     (prepared, b"PK", "digits.pt: damaged, its checksum is wrong; delete it and it is made again"),
     # Data
     (dataset, ("fashon_mnist",), "error: dataset: 'fashon_mnist' is not known; did you mean fashi"),
     (images, [1], "error: image_folder: [1] is not a mapping"),
-    (images, {"pth": "a"}, "error: image_folder: 'pth' is not known; did you mean path?"),
-    (images, {"path": "a", "size": "8"}, "error: image_folder: size: '8' is not a valid integer"),
     (images, {"path": "gone", "size": 8}, "error: image_folder: gone is not a folder"),
-    (folder, without_classes, "error: photos: has 0 class folders"),
-    (folder, hiding, "error: photos: has 1 class folders"),
+    (folder, one_class, "error: photos: has 1 class folders"),
     (folder, emptying("red"), "error: photos/red: the class has no images"),
     (folder, emptying("red", keep=1), "error: photos: cannot be divided: "),
     (folder, class_missing_in_test, "error: photos/test/blue: there is no such class in train"),
-    (folder, writing("red/3.png", b"\x89PNG\r\n\x1a\n" + bytes(40)), "error: photos/red/3.png: "),
     (folder, halving("red/1.jpg"), "error: photos/red/1.jpg: cannot be read: "),
-    (folder, writing("red/a.txt", b"buy milk"), "error: photos/red/a.txt: not an image"),
-    (folder, writing("red/a\nb.txt", b"buy milk"), "error: photos/red/a b.txt: not an image"),
-    (folder, lambda folder: (folder / "red/deep").mkdir(), "error: photos/red/deep: not an image"),
+    (folder, lambda folder: (folder / "red/a\nb").touch(), "error: photos/red/a b: not an image"),
     (folder, lambda folder: os.mkfifo(folder / "red/pipe"), "error: photos/red/pipe: not an image"),
     (folder, deep_pixels, "error: photos/red/0.png: cannot be read: has I;16 pixels, not of 8"),
-    (folder, unreadable, "error: photos/red/0.png: not an image file"),
     (gzipped, idx(np.zeros((9, 9), np.uint8))[:-12], "labels.gz: not a whole gzip file"),
     (gzipped, b"<html>not found</html>", "labels.gz: not a whole gzip file"),
     (gzipped, gzip.compress(b""), "labels.gz: not a whole gzip file of IDX format"),
@@ -268,11 +238,9 @@ def mutated(draw: st.DrawFn, good: dict) -> dict:
     for _ in range(draw(st.integers(1, 2))):
         *folders, key = draw(st.sampled_from(list(places(bad))))
         node = functools.reduce(operator.getitem, folders, bad)
-        what = draw(st.sampled_from(["drop", "add", "replace", "swap"]))
+        what = draw(st.sampled_from(["drop", "replace", "swap"]))
         if what == "drop":
             del node[key]
-        elif what == "add" and isinstance(node, dict):
-            node[draw(WORDS | st.sampled_from(["sed", "epochs", "at"]))] = draw(PLAIN)
         elif what == "replace":
             node[key] = draw(PLAIN | st.sampled_from(SIMILAR))
         else:
@@ -308,12 +276,8 @@ def test_mutated_settings_are_refused_by_name_or_work(bad: dict) -> None:
         assert re.fullmatch(r"results/\w+/runs/\w+/depth\d+/seed\d+", plan.run(name, depth, seed))
 
 
-HOSTILE = [
-    "<script>alert(1)</script>", "it's", 'say "so"', "$(touch hacked)", "`touch hacked`",
-    "; touch hacked", "& touch hacked", "../up", "two  words", "caf\u00e9", "line\nbreak", "a\n",
-    "\x1b[31mred\x00", "{variant} <study>", "\\", "$", "|", "# x", "\U0001f600", "x" * 300, "",
-    "a b", "A", "7a", "-a", "a.b", "~",
-]  # fmt: skip
+HOSTILE = ["$(touch hacked)", "it's", "../up", "caf\u00e9", "a\n", "\x1b[31ma\x00", "x" * 65]
+HOSTILE += ["{variant} <study>", "", "a b", "A", "7a", "-a", "a.b", "~", "|", "# x", "\U0001f600"]
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -345,34 +309,20 @@ def test_a_path_that_means_something_to_a_shell_is_a_path(tmp_path: Path) -> Non
     assert not list(tmp_path.rglob("hacked"))
 
 
-def refused(project: Path, *arguments: str) -> str:
-    """Return what Snakemake prints when it refuses to plan."""
-    done = snakemake(project, "--dry-run", *arguments)
-    assert done.returncode == 1
-    assert not (project / "results").exists()
-    return done.stdout + done.stderr
-
-
-def test_snakemake_prints_one_line_and_nothing_else(tmp_path: Path) -> None:
+def test_snakemake_tells_a_mistake_in_one_line_and_reads_yaml_of_today(tmp_path: Path) -> None:
     project = copy_project(tmp_path)
-    for quiet in ((), ("--quiet", "all")):
-        message = refused(project, "--config", "widht=3", *quiet)
-        assert message == "error: config: 'widht' is not known; did you mean width?\n"
     (project / "study.yaml").write_text("study: no\nstudy: b\n")
-    (message,) = refused(project, "--configfile", "study.yaml").splitlines()
-    assert message.startswith(f'error: {project}/study.yaml:2: found duplicate key "study"')
-    default = project / "workflow/config/default.yaml"
-    text = default.read_text()
-    number = text[: text.index("device:")].count("\n") + 1
-    default.write_text(text.replace("device: auto", "device: auto: cpu"))
-    message = refused(project)
-    assert message == f"error: {default}:{number}: mapping values are not allowed here\n"
-
-
-def test_a_name_is_read_as_yaml_of_today_reads_it(tmp_path: Path) -> None:
-    """`no` is text in YAML 1.2. Snakemake reads the file as YAML 1.1, in which it is false."""
-    project = copy_project(tmp_path)
+    for arguments, message in [
+        (("--config", "widht=3", "--quiet", "all"), "config: 'widht' is not known; did you mean w"),
+        (("--configfile", "study.yaml"), f'{project}/study.yaml:2: found duplicate key "study"'),
+    ]:
+        done = snakemake(project, "--dry-run", *arguments)
+        (line,) = (done.stdout + done.stderr).splitlines()
+        assert line.startswith(f"error: {message}")
+        assert done.returncode == 1
+        assert not (project / "results").exists()
+    # Snakemake itself reads YAML 1.1, in which `no` is false.
     (project / "study.yaml").write_text("study: no\nwidth: 016\n")
-    dry = snakemake(project, "--dry-run", "tables", "--configfile", "study.yaml")
-    assert dry.returncode == 0, dry.stdout + dry.stderr
-    assert "results/no/tables/runs.csv" in dry.stdout
+    done = snakemake(project, "--dry-run", "tables", "--configfile", "study.yaml")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "results/no/tables/runs.csv" in done.stdout

@@ -1,7 +1,5 @@
 """Test the settings of a study: what they accept, and the line that each mistake gets."""
 
-import functools
-import re
 from pathlib import Path
 
 import pytest
@@ -20,25 +18,16 @@ BAD = [
     ({"sedes": [1, 2]}, "'sedes' is not known; did you mean seeds?"),
     ({"a\nb": 1}, r"'a\nb' is not known; expected one of study, "),
     ({7: 1}, "7: 7: keys should be strings"),
-    ({"measures": {"netk": {}}}, "'measures.netk' is not known; did you mean ntk?"),
     ({"measures": {"ntk": {"example": 8}}}, "'measures.ntk.example' is not known; did you mean ex"),
-    ({"image_folder": {"path": "a"}}, "image_folder.size is missing: pixels"),
     # Types
-    ({"training": None}, "training: None is not a mapping"),
-    ({"training": {"epochs": True}}, "training.epochs: True is not a valid integer (passes over"),
     ({"training": {"weight_decay": "1e-4"}}, "training.weight_decay: '1e-4' is not a valid number"),
-    ({"seeds": 5}, "seeds: 5 is not a valid list"),
-    ({"variants": [True]}, "variants.0: True is not a valid string"),
     ({"measures": {"ntk": None}}, "measures.ntk: None is not a mapping"),
     (merged(OWN, {"image_folder": {"channels": 2}}), "image_folder.channels: 2 is not 1 or 3"),
     # Ranges and levels
-    ({"training": {"schedule": "linear"}}, "training.schedule: 'linear' is not known; "),
     ({"device": "gpu"}, "device: 'gpu' is not known; did you mean cpu?"),
     ({"seeds": [1]}, "seeds: [1]: list should have at least 2 items"),
-    ({"seeds": [1, 1]}, "seeds: 1 is given twice"),
     ({"tuning": {"lrs": [1, 1.0]}}, "tuning.lrs: 1.0 is given twice"),
     ({"tuning": {"lrs": [0.1, -0.1]}}, "tuning.lrs.1: -0.1 is not greater than 0"),
-    ({"study": "a" * 65}, f"study: '{'a' * 12}"),
     # Each kind of setting of a measure
     ({"measures": {"ntk": {"examples": 1}}}, "measures.ntk.examples: 1 is not greater than or eq"),
     ({"measures": {"lesion": {"several": [2, 0]}}}, "measures.lesion.several.1: 0 is not greater"),
@@ -53,19 +42,12 @@ BAD = [
     ({**OWN, "dataset": "digits"}, "image_folder: digits has its own images; rename yours"),
     ({"variants": ["plain_nb"]}, "variants: 'plain_nb' is not known; did you mean plain_bn?"),
     ({"variants": ["plain"]}, "variants: plain_bn is missing; the claims compare it"),
-    ({"interventions": ["preact"]}, "interventions: 'preact' is not known; did you mean preact_bn"),
     ({"interventions": ["plain"]}, "interventions: 'plain' is among variants too"),
     ({"compare_depths": {"deep": 44}}, "compare_depths.deep: 44 is not among [8, 20, 32, 56]"),
     ({"compare_depths": {"deep": 8}}, "compare_depths: shallow 20 is not below 8"),
     ({"tuning": {"seed": 5}}, "tuning.seed: 5 is among seeds [5, 6, 7, 8, 9]; take another"),
-    (
-        {"training": {"batch_size": 4001}},
-        "training.batch_size: 4001 is more than the 4000 training",
-    ),
-    (
-        {"training": {"warmup_steps": 124}},
-        "training.warmup_steps: 124 leaves none of the 124 steps",
-    ),
+    ({"training": {"batch_size": 4001}}, "training.batch_size: 4001 is more than the 4000 train"),
+    ({"training": {"warmup_steps": 124}}, "training.warmup_steps: 124 leaves none of the 124"),
 ]
 
 
@@ -75,16 +57,6 @@ def test_a_mistake_gets_one_line(changes: dict, message: str) -> None:
         load_study(overrides=changes)
     assert str(error.value).startswith(f"config: {message}")
     assert "\n" not in str(error.value)
-
-
-@pytest.mark.parametrize("key", ["training.epochs", "partial", "measures.ntk.at", "compare_depths"])
-def test_a_missing_key_is_named(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = read_yaml(DEFAULT)
-    *parents, last = key.split(".")
-    del functools.reduce(dict.__getitem__, parents, settings)[last]
-    monkeypatch.setattr("workflow.config.read_yaml", lambda path: settings)
-    with pytest.raises(ValueError, match=f"config: {re.escape(key)} is missing"):
-        load_study()
 
 
 @pytest.mark.parametrize("name", STUDIES)

@@ -5,12 +5,13 @@ from itertools import pairwise
 
 import pytest
 import torch
+import torch.nn.functional as F
 from test_variant import RUN, SETTINGS, replaced
 
 from models.data.prepare import Dataset
 from models.initialise import NOISE, build, initialise
 from models.network import Network, Noise, Parts, PostActivationBlock
-from models.tailored import TailoredReLU, correlation_map
+from models.tailored import TailoredReLU
 from models.variant import Factors, read_variants
 
 PLAIN = Factors(shortcut="none", norm="none")
@@ -26,7 +27,7 @@ def built(factors: Factors, depth: int = 14, width: int = 4, seed: int = 0) -> N
     return network
 
 
-def images(*shape: int) -> torch.Tensor:
+def gaussian(*shape: int) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(0))
 
 
@@ -36,13 +37,18 @@ def features_of(network: Network, x: torch.Tensor) -> dict[str, torch.Tensor]:
     return features
 
 
+def option_a(x: torch.Tensor) -> torch.Tensor:
+    """Subsample the width and pad the channels evenly, to twice as many."""
+    return F.pad(x[..., ::2], (0, 0, 0, 0, x.shape[1] // 2, x.shape[1] // 2))
+
+
 def parameters(network: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
 @pytest.mark.parametrize(
     ("depth", "count"),
-    [(20, 269_722), (32, 464_154), (44, 658_586), (56, 853_018), (110, 1_727_962)],
+    [(20, 269_722), (56, 853_018), (110, 1_727_962)],
 )
 def test_parameter_counts_of_he_et_al(depth: int, count: int) -> None:
     for factors in (PLAIN_BN, RESIDUAL_BN):
@@ -54,7 +60,7 @@ def test_parameter_counts_of_he_et_al(depth: int, count: int) -> None:
 def test_shapes_and_gradients(factors: Factors, shape: tuple, final: tuple) -> None:
     network = Network(factors, 14, 4, shape, 7)
     initialise(network, factors, 0)
-    features = features_of(network, images(5, *shape))
+    features = features_of(network, gaussian(5, *shape))
     assert list(features)[:2] == ["stem", "stage1_block1"]
     channels = 32 if factors.activation == "crelu" else 16
     last = features[f"stage3_block{4 // factors.convolutions_per_block}"]
@@ -67,10 +73,8 @@ def test_shapes_and_gradients(factors: Factors, shape: tuple, final: tuple) -> N
 
 @pytest.mark.parametrize("factors", [PLAIN, PLAIN_BN, RESIDUAL, RESIDUAL_BN])
 def test_a_block_with_zero_branch_is_its_shortcut_on_non_negative_inputs(factors: Factors) -> None:
-    """Option A subsamples, and pads channels evenly."""
     x = torch.rand(2, 2, 1, 6)
-    padded = torch.nn.functional.pad(x[..., ::2], (0, 0, 0, 0, 1, 1))
-    for expected, channels, stride in ((x, 2, (1, 1)), (padded, 4, (1, 2))):
+    for expected, channels, stride in ((x, 2, (1, 1)), (option_a(x), 4, (1, 2))):
         block = PostActivationBlock(Parts(factors, 8, (1, 6)), 2, channels, stride)
         for parameter in block.branch.parameters():
             torch.nn.init.zeros_(parameter)
@@ -111,7 +115,7 @@ def stages_are_identities(features: dict[str, torch.Tensor], tolerance: float) -
 
 
 def test_dirac_networks_pass_on_what_their_stem_outputs() -> None:
-    x = images(64, 1, 1, 40)
+    x = gaussian(64, 1, 1, 40)
     plain = built(Factors(shortcut="none", norm="none", init="dirac"), depth=20)
     stages_are_identities(features_of(plain, x), 0)
     # BatchNorm is set on half of the images. In eval mode that is enough for all of them.
@@ -137,37 +141,28 @@ def test_dirac_noise_has_the_stated_size() -> None:
     assert noise.mean().item() == pytest.approx(0, abs=1e-4)
 
 
-@pytest.mark.parametrize("shortcut", ["orthogonal", "permutation", "gaussian", "scaled"])
-def test_orthogonal_shortcuts_preserve_norms(shortcut: str) -> None:
-    layers = built(Factors(shortcut=shortcut), width=16).layers
-    x = images(5, 16, 1, 40)
-    # A shortcut that changes shape keeps the norm of the positions that it keeps.
-    for name, kept in (("stage1_block1", x), ("stage2_block1", x[..., ::2])):
-        error = (layers[name].shortcut(x).norm(dim=1) / kept.norm(dim=1) - 1).abs().max().item()
-        assert (error < 1e-5) == (shortcut in ("orthogonal", "permutation"))
-        assert not layers[name].shortcut.matrix.requires_grad
-
-
-def test_fixed_shortcuts_are_what_they_are_called() -> None:
-    def matrices(shortcut: str) -> list[torch.Tensor]:
-        network = built(Factors(shortcut=shortcut), width=64)
-        return [m.matrix for m in network.modules() if hasattr(m, "matrix")]
-
-    for matrix in matrices("permutation"):
-        for axis in (0, 1):
-            assert torch.equal(matrix.abs().sum(axis), torch.ones(len(matrix)))
-        assert set(matrix.unique().tolist()) == {-1, 0, 1}
-    for matrix in matrices("gaussian"):
-        assert matrix.var().item() == pytest.approx(1 / len(matrix), rel=0.1)
-    for matrix in matrices("scaled"):
-        assert torch.equal(matrix, torch.eye(len(matrix)) / 2)
-    first, second, *_ = matrices("orthogonal")
-    assert not torch.equal(first, second)
+@pytest.mark.parametrize("kind", ["orthogonal", "permutation", "gaussian", "scaled"])
+def test_fixed_shortcuts_are_what_they_are_called(kind: str) -> None:
+    layers = built(Factors(shortcut=kind), width=64).layers
+    for name, channels in (("stage1_block1", 64), ("stage2_block1", 128)):
+        shortcut, x = layers[name].shortcut, gaussian(5, 64, 1, 40)
+        matrix, eye = shortcut.matrix, torch.eye(channels)
+        assert not matrix.requires_grad
+        mixed = x if channels == 64 else option_a(x)
+        expected = torch.einsum("dc,bchw->bdhw", matrix, mixed)
+        torch.testing.assert_close(shortcut(x), expected, rtol=1e-4, atol=1e-4)
+        if kind in ("orthogonal", "permutation"):
+            torch.testing.assert_close(matrix @ matrix.T, eye, rtol=0, atol=1e-5)
+            assert set(matrix.unique().tolist()) == {-1, 0, 1} or kind == "orthogonal"
+        elif kind == "gaussian":
+            assert matrix.var().item() == pytest.approx(1 / channels, rel=0.1)
+        else:
+            assert torch.equal(matrix, eye / 2)
 
 
 @pytest.mark.parametrize("norm", ["none", "batch"])
 def test_looks_linear_networks_are_linear_at_initialisation(norm: str) -> None:
-    x, y = images(2, 8, 1, 1, 40).double()
+    x, y = gaussian(2, 8, 1, 1, 40).double()
     for init in ("looks_linear", "he"):
         factors = Factors(shortcut="none", norm=norm, activation="crelu", init=init)
         # BatchNorm's running statistics start at mean zero, variance one.
@@ -182,7 +177,7 @@ def test_looks_linear_networks_are_linear_at_initialisation(norm: str) -> None:
 def test_small_branches_leave_the_path_of_shortcuts(scale: str, norm: str) -> None:
     """With SkipInit, ReZero and Fixup an initial block is its shortcut, rectified."""
     network = built(Factors(norm=norm, branch_scale=scale), depth=20)
-    features = features_of(network.eval(), images(5, 1, 1, 40))
+    features = features_of(network.eval(), gaussian(5, 1, 1, 40))
     for before, name in pairwise(list(features)[:-1]):
         expected = network.layers[name].shortcut(features[before])
         assert torch.equal(features[name], expected), name
@@ -197,9 +192,7 @@ def test_fixup_scales_match_its_formula() -> None:
         torch.testing.assert_close(ours.conv1.weight, theirs.conv1.weight * 9**-0.5)
         assert not ours.conv2.weight.any()
         assert ours.scale.factor.item() == 1
-        assert [name for name, _ in ours.named_children()] == [
-            "shift1", "conv1", "bias1", "act1", "shift2", "conv2", "scale"
-        ]  # fmt: skip
+        assert " ".join(dict(ours.named_children())) == "shift1 conv1 bias1 act1 shift2 conv2 scale"
     assert not network.layers["head"][-1].weight.any()
 
 
@@ -241,7 +234,7 @@ def test_delta_orthogonal_keeps_what_its_activation_needs(activation: str, gain:
     "factors", [each for each in ALL if each.init in ("delta_orthogonal", "looks_linear")]
 )
 def test_orthogonal_networks_see_every_position(factors: Factors) -> None:
-    x = images(64, 1, 1, 40).requires_grad_()
+    x = gaussian(64, 1, 1, 40).requires_grad_()
     built(factors, depth=20).eval()(x).square().sum().backward()
     assert (x.grad.abs().sum(0) > 0).all()
 
@@ -256,18 +249,7 @@ def test_tailored_relu_has_the_known_slope_and_keeps_the_second_moment(
 ) -> None:
     relu = TailoredReLU(layers)
     assert relu.slope == pytest.approx(slope, abs=1e-5)
-    assert relu(images(1_000_000)).square().mean().item() == pytest.approx(1, rel=0.01)
-
-
-def test_correlation_map_is_that_of_a_wide_random_layer() -> None:
-    """Compare it with the mean product of two activations of correlated standard normals."""
-    generator = torch.Generator().manual_seed(0)
-    u, v = torch.randn(2, 1_000_000, generator=generator)
-    for cosine, slope in ((0.0, 0.3), (0.6, 0.0), (-0.5, 0.7)):
-        w = cosine * u + math.sqrt(1 - cosine**2) * v
-        a, b = (torch.nn.functional.leaky_relu(z, slope) for z in (u, w))
-        product = (a * b).mean().item() * 2 / (1 + slope**2)
-        assert product == pytest.approx(correlation_map(cosine, slope), abs=0.01)
+    assert relu(gaussian(1_000_000)).square().mean().item() == pytest.approx(1, rel=0.01)
 
 
 def test_parameter_counts_are_equal_where_a_comparison_needs_it() -> None:
@@ -275,8 +257,6 @@ def test_parameter_counts_are_equal_where_a_comparison_needs_it() -> None:
         return parameters(built(Factors(**factors), 20, 8))
 
     plain, plain_bn = count(shortcut="none", norm="none"), count(shortcut="none")
-    for init in ("dirac", "dirac_noise", "delta_orthogonal"):
-        assert count(shortcut="none", norm="none", init=init) == plain
     for activation in ("tanh", "tailored_relu"):
         assert count(shortcut="none", norm="none", activation=activation) == plain
     for shortcut in ("identity", "orthogonal", "permutation", "gaussian", "scaled"):
@@ -284,25 +264,21 @@ def test_parameter_counts_are_equal_where_a_comparison_needs_it() -> None:
     assert count(convolutions_per_block=1) == count(norm="noisy_batch") == plain_bn
     # In a pre-activation block one norm moves.
     assert count(norm_position="after") == count(block="pre_activation") == plain_bn
-    crelu = {"shortcut": "none", "activation": "crelu"}
-    assert count(**crelu, init="looks_linear") == count(**crelu)
     # It has neither the scales and shifts of plain_bn nor the biases of plain.
     assert count(shortcut="none", norm="batch_no_affine") == 2 * plain - plain_bn
     assert count(norm="none", branch_scale="skipinit") == plain + 9  # blocks
-    assert count(branch_scale="skipinit") == plain_bn + 9
 
 
 def test_pre_activation_carries_its_input_through() -> None:
     """Features are the stem's plus every branch's output (He et al. 2016, ECCV, equation 4)."""
     network = built(Factors(block="pre_activation"), 8).eval()
-    x = images(4, 1, 1, 40)
+    x = gaussian(4, 1, 1, 40)
     features = features_of(network, x)
     stem = features["stem"]
     assert (stem < 0).any()
     block = network.layers["stage1_block1"]
     assert torch.equal(features["stage1_block1"], stem + block.branch(stem))
-    kinds = [name for name, _ in block.branch.named_children()]
-    assert kinds == ["norm1", "act1", "conv1", "norm2", "act2", "conv2"]
+    assert " ".join(dict(block.branch.named_children())) == "norm1 act1 conv1 norm2 act2 conv2"
     # The block reads its input twice, so its activation must not work in place.
     torch.testing.assert_close(network.layers["stem"](x), stem, rtol=0, atol=0)
 
@@ -311,5 +287,5 @@ def test_norm_after_the_activation() -> None:
     block = built(Factors(shortcut="none", norm_position="after"), 8).layers["stage1_block1"]
     names = [*dict(block.branch.named_children()), *dict(block.after.named_children())]
     assert names == ["conv1", "act1", "norm_after1", "conv2", "act", "norm_after"]
-    out = block(images(64, 4, 1, 40))
+    out = block(gaussian(64, 4, 1, 40))
     torch.testing.assert_close(out.mean((0, 2, 3)), torch.zeros(4), rtol=0, atol=1e-5)

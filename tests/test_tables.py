@@ -7,10 +7,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from conftest import command
+from test_variant import RUN, SETTINGS, replaced
 
 from analysis.provenance import rule_cost
 from analysis.tables import LONGEST, read_missing, reason, write_tables
-from models.variant import Run, Training, read_variants, to_json
+from models.variant import read_variants, to_json
 
 STUDY = {
     "study": "small",
@@ -22,20 +23,14 @@ STUDY = {
     "measures": {"seeds": 1, "ntk": {"examples": 16}},
 }
 CELLS = [f"{name}/depth{depth}" for name in ("residual_bn", "plain_bn") for depth in (14, 8)]
-TRAINING = Training(
-    epochs=2, batch_size=100, lr=0.1, schedule="cosine", warmup_steps=20, momentum=0.9,
-    weight_decay=0.0, gradient="raw", gradient_clip=1.0, augmentation="none",
-    precision="float32", record_every=31, evaluation_batch_size=1000,
-)  # fmt: skip
+VARIANTS = read_variants()
 
 
 def write_run(folder: Path, seed: int, lr: float, **record: object) -> None:
     """Write the files of a run whose error is its depth in per cent."""
     name, depth = folder.parts[-3], int(folder.parts[-2].removeprefix("depth"))
-    run = Run(
-        dataset="mnist1d", variant=name, factors=read_variants()[name].factors, depth=depth,
-        width=4, seed=seed, train=TRAINING.model_copy(update={"lr": lr}), checkpoints=["end"],
-    )  # fmt: skip
+    changes = {"factors": VARIANTS[name].factors, "train": replaced(SETTINGS, lr=lr)}
+    run = replaced(RUN, variant=name, depth=depth, seed=seed, **changes)
     ending = {"status": "finished", "epochs": 2, "steps": 80, "parameters": 1778}
     losses = dict.fromkeys(("train_loss", "train_error", "test_loss", "test_error"), depth / 100)
     costs = {"train_seconds": 5.0, "cpu_seconds": 2.0 + seed, "peak_memory_mb": 200.0 + seed}
@@ -151,19 +146,10 @@ def test_a_reason_is_the_last_line_as_it_stands(text: str, tmp_path: Path) -> No
     assert reason(log) == "\ufffd" + "x" * (LONGEST - 1) + " …"
 
 
-@pytest.mark.parametrize(
-    ("file", "text", "message"),
-    [
-        ("metrics.json", "{", "metrics.json: is not JSON"),
-        ("metrics.json", '{"record": {}}', "metrics.json: 'epochs' is missing"),
-        ("metrics.json", "[]", "metrics.json: holds a list"),
-        ("run.json", '{"variant": 3}', "run.json: dataset is missing"),
-    ],
-)
-def test_a_damaged_run_is_named(file: str, text: str, message: str, results: Path) -> None:
-    folder = results / "runs/plain_bn/depth8/seed3"
-    (folder / file).write_text(text)
-    with pytest.raises(ValueError, match=f"^{re.escape(f'{folder}/{message}')}.*$"):
+def test_a_damaged_run_is_named(results: Path) -> None:
+    path = results / "runs/plain_bn/depth8/seed3/metrics.json"
+    path.write_text('{"record": {}}')
+    with pytest.raises(ValueError, match=f"^{re.escape(str(path))}: 'epochs' is missing$"):
         write_tables(results, STUDY, CELLS)
 
 
@@ -185,9 +171,7 @@ def test_contract_of_the_tables(quick_study: Path) -> None:
     )
     assert [len(each) for each in (runs, tuning, history, cost)] == [32, 32, 3 * 32, 16]
     assert set(runs["status"]) <= {"finished", "diverged"}
-    assert runs[["train_error", "test_error"]].stack().between(0, 1).all()
     assert " ".join(tuning) == "dataset variant depth lr seed train_loss train_error status"
-    assert set(tuning["seed"]) == {100}
     best = tuning.loc[tuning.groupby(["variant", "depth"])["train_loss"].idxmin()]
     chosen = runs[["variant", "depth", "lr"]].drop_duplicates()
     assert len(chosen) == len(best) == len(chosen.merge(best, on=["variant", "depth", "lr"]))

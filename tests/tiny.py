@@ -30,7 +30,7 @@ CONFIG = {
 MANIFEST = {"name": HOSTILE, "train_examples": 4000, "classes": 10, "shape": [1, 1, 40]}
 PROVENANCE = {
     "config": CONFIG,
-    "host": {"cores": 2, "memory_gb": 25.27, "processor": "Some CPU"},
+    "host": {"cores": 2, "processor": "Some CPU"},
     "packages": {"torch": "2.13.0+cpu"},
     "code": {"models/network.py": "0" * 64},
     "rules": {"train": {"jobs": 33, "seconds": 37.5, "cpu_seconds": 20.0, "peak_memory_mb": 240.7}},
@@ -74,7 +74,6 @@ TABLES = {
         {"kind": "run", "variant": "residual_bn", "depth": 14, "seed": 2, "reason": "NA"},
         {"kind": "measurement", "variant": "residual_bn", "reason": "out of <memory>"},
     ],
-    "errata": [{"name": "sigmoid.from_tangent", "value": 0.018941}],
     "rank_correlation": [
         {"quantity": name, "sign": sign, "target": "gap", "method": "overall",
          "tau": tau, "low": low, "high": high}

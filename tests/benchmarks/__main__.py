@@ -11,7 +11,6 @@ import argparse
 import json
 import os
 import sys
-import warnings
 from dataclasses import asdict
 from datetime import date
 from importlib import metadata
@@ -25,7 +24,8 @@ from tests.benchmarks.timing import Row
 from workflow.malloc import preload
 
 PARTS = {"training": training, "gpu": gpu, "measures": measures, "study": study}
-PACKAGES = ("torch", "pytorch-lightning", "pyhessian", "loss-landscapes", "snakemake")
+PACKAGES = ("torch", "pyhessian", "snakemake")
+QUIET = {"PYTHONWARNINGS": "ignore", "TQDM_DISABLE": "1"}  # for this process and others
 COLUMNS = "{:58} {:32} {:22} {:10} {:4} {}".format
 
 
@@ -38,12 +38,10 @@ def main() -> None:
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     arguments = parser.parse_args()
     as_a_job()
-    warnings.simplefilter("ignore")  # in the code of others
     deterministic(threads=1, device="cpu")
-    machine = host()
     environment = {
         "date": date.today().isoformat(),
-        **{key: machine[key] for key in ("processor", "cores")},
+        **host(),
         "load": os.getloadavg()[0],
         **{package: metadata.version(package) for package in PACKAGES},
     }
@@ -60,9 +58,9 @@ def main() -> None:
 
 def as_a_job() -> None:
     """Start this process again with the malloc of the project's jobs. Others do not get it."""
-    before = os.environ.get("LD_PRELOAD")
-    preload()
-    if os.environ.get("LD_PRELOAD") != before:
+    if not QUIET.items() <= os.environ.items():
+        os.environ.update(QUIET)
+        preload()
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
     os.environ.pop("LD_PRELOAD", None)
 

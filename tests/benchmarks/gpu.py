@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 
 import torch
 
@@ -11,7 +10,7 @@ from models.initialise import build
 from models.training.loop import train
 from models.variant import Run
 from tests.benchmarks.rivals import loop
-from tests.benchmarks.timing import Row, quiet, ratio
+from tests.benchmarks.timing import Row, ratio
 from tests.benchmarks.training import agree, changed, data_of, study_run
 
 STEPS = 60
@@ -29,14 +28,13 @@ def rows(rounds: int) -> Iterator[Row]:
 
 
 def compare(run: Run, rounds: int) -> Row:
-    agree(loop, run, "cuda")
+    agree(run, "cuda")
     run = changed(run, record_every=STEPS)
     data = data_of(run, STEPS).to("cuda")
     gpu = torch.cuda.get_device_name()
-    what = f"training on {gpu}, {run.dataset}, {run.variant}, depth {run.depth}"
-    row = ratio(what, *GOAL, lambda: ours(run, data), lambda: theirs(run, data), rounds)
-    images = (STEPS - SETTLED) * run.train.batch_size
-    return replace(row, note=f"{row.note} for {images} images")
+    steps = f"{STEPS - SETTLED} training steps on {gpu}"
+    what = f"{steps}, {run.dataset}, {run.variant}, depth {run.depth}"
+    return ratio(what, *GOAL, lambda: ours(run, data), lambda: theirs(run, data), rounds)
 
 
 def ours(run: Run, data: Dataset) -> float:
@@ -48,16 +46,12 @@ def ours(run: Run, data: Dataset) -> float:
             torch.cuda.synchronize()
             times.append(time.perf_counter())
 
-    with quiet():
-        train(build(run, data), run, data, observe)
+    train(build(run, data), run, data, observe)
     return times[1] - times[0]
 
 
 def theirs(run: Run, data: Dataset) -> float:
-    """Return the same for the usual loop, with PyTorch's defaults.
-
-    It uses TensorFloat-32, and does not repeat itself bit by bit.
-    """
+    """Return the same for the usual loop, by default in TensorFloat-32 and not deterministic."""
     torch.backends.cudnn.allow_tf32 = True
     torch.set_deterministic_debug_mode("default")
     times = loop(build(run, data), run, data, time.perf_counter)[1]

@@ -16,14 +16,15 @@ from tempfile import TemporaryDirectory
 from pypdf import PdfReader
 
 from tests.benchmarks.timing import Row, median_row
-from tests.conftest import snakemake
+from tests.conftest import environment
 from workflow.config import ROOT
 
 RESULTS = Path("results/default")
 OVERHEAD = ("whole default study", "time inside training and measuring", "<= 1.25 x")
-NOTHING = ("no-op", "snakemake --cores 8", "<= 4 s")
-SENTENCE = ("one sentence edited, to HTML and PDF", "snakemake --cores 8", "<= 6 s")
-FIGURE = ("one figure edited, to it, HTML and PDF", "snakemake --cores 8", "<= 10 s")
+MAKE = "snakemake --cores 8"
+NOTHING = ("no-op", MAKE, "<= 4 s")
+SENTENCE = ("one sentence edited, to HTML and PDF", MAKE, "<= 6 s")
+FIGURE = ("one figure edited, to it, HTML and PDF", MAKE, "<= 10 s")
 
 
 def rows(rounds: int) -> Iterator[Row]:
@@ -36,8 +37,7 @@ def rows(rounds: int) -> Iterator[Row]:
         copy = Path(folder) / "project"
         shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".venv", ".git", "__pycache__"))
         for row, edit in ((NOTHING, nothing), (SENTENCE, sentence), (FIGURE, figure)):
-            taken = [edit(copy, i) for i in range(rounds)]
-            yield median_row(row, taken, "default study")
+            yield median_row(row, [edit(copy, i) for i in range(rounds)], "default study")
 
 
 def overhead() -> Row:
@@ -55,7 +55,7 @@ def overhead() -> Row:
     if any(begin < start < end for start in starts):
         return Row(*OVERHEAD, None, note="not measured: the study was not made in one go")
     # Jobs start in a process that has imported PyTorch.
-    startup = started("-m", "analysis.measure", "--help") - started("-c", "import torch")
+    startup = clock(ROOT, "-m", "analysis.measure", "--help") - clock(ROOT, "-c", "import torch")
     record = json.loads((results / "provenance.json").read_text())
     training = sum(run["train_seconds"] for run in record["runs"].values())
     measure = record["rules"]["measure"]
@@ -65,25 +65,19 @@ def overhead() -> Row:
     return Row(*OVERHEAD, spent / (training + measuring), note=note)
 
 
-def started(*arguments: str) -> float:
-    """Return the seconds that a Python command takes."""
+def clock(folder: Path, *arguments: str, tells: str = "") -> float:
+    """Return the seconds that a Python command takes; check what it tells."""
     start = time.perf_counter()
-    subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, check=True)
+    done = subprocess.run(
+        [sys.executable, *arguments], cwd=folder, env=environment(), capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert tells in done.stdout + done.stderr, done.stderr[-3000:]
     return time.perf_counter() - start
 
 
-def make(folder: Path) -> tuple[float, str]:
-    """Return the seconds that Snakemake takes, and its output."""
-    start = time.perf_counter()
-    done = snakemake(folder, "--cores", "8")
-    assert done.returncode == 0, done.stderr[-3000:]
-    return time.perf_counter() - start, done.stdout + done.stderr
-
-
 def nothing(folder: Path, _: int) -> float:
-    taken, told = make(folder)
-    assert "Nothing to be done" in told, told
-    return taken
+    return clock(folder, "-m", *MAKE.split(), tells="Nothing to be done")
 
 
 def sentence(folder: Path, i: int) -> float:
@@ -91,7 +85,7 @@ def sentence(folder: Path, i: int) -> float:
     new = f"This is{' very' * (i + 1)} new."
     section = folder / "report/sections/limitations.md"
     section.write_text(f"{section.read_text()}\n{new}\n")
-    taken, _ = make(folder)
+    taken = clock(folder, "-m", *MAKE.split())
     report = folder / RESULTS / "report"
     assert new in (report / "index.html").read_text()
     pages = PdfReader(report / "report.pdf").pages
@@ -105,7 +99,7 @@ def figure(folder: Path, i: int) -> float:
     script.write_text(script.read_text().replace(f"size={3 + i}", f"size={4 + i}"))
     files = ("figures/interaction.svg", "report/index.html", "report/report.pdf")
     before = {folder / RESULTS / file: (folder / RESULTS / file).read_bytes() for file in files}
-    taken, _ = make(folder)
+    taken = clock(folder, "-m", *MAKE.split())
     for path, old in before.items():
         assert path.read_bytes() != old, f"{path} has not changed"
     return taken

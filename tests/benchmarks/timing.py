@@ -3,13 +3,10 @@
 The process of this project is set up like one of its jobs. The other is plain Python on one thread.
 """
 
-import contextlib
-import io
 import operator
 import statistics
 import time
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -18,6 +15,7 @@ from multiprocessing import get_context
 import torch
 
 SIGNS = {">=": operator.ge, "<=": operator.le}
+Timed = Callable[[], float]  # work that returns its seconds
 
 
 @dataclass(frozen=True)
@@ -42,20 +40,17 @@ def median_row(row: tuple[str, str, str], figures: list[float], note: str) -> Ro
     return Row(*row, statistics.median(figures), min(figures), max(figures), note)
 
 
-def ratio(
-    what: str, against: str, goal: str, ours: Callable[[], float], theirs: Callable[[], float],
-    rounds: int,
-) -> Row:  # fmt: skip
+def ratio(what: str, against: str, goal: str, ours: Timed, theirs: Timed, rounds: int) -> Row:
     """Return how many times as long theirs takes as ours, as the median over the rounds.
 
-    Each contender returns its seconds. The first contender changes from round to round.
+    The first contender changes from round to round.
     """
-    taken: dict[Callable, list[float]] = {ours: [], theirs: []}
+    taken: dict[Timed, list[float]] = {ours: [], theirs: []}
     for i in range(rounds):
         for contender in (ours, theirs)[:: 1 if i % 2 else -1]:
             taken[contender].append(contender())
-    ratios = [b / a for a, b in zip(taken[ours], taken[theirs], strict=True)]
-    a, b = (1000 * statistics.median(taken[contender]) for contender in (ours, theirs))
+    ratios = [b / a for a, b in zip(*taken.values(), strict=True)]
+    a, b = (1000 * statistics.median(times) for times in taken.values())
     note = f"{a:.3g} ms, {against} {b:.3g} ms"
     return median_row((what, against, goal), ratios, note)
 
@@ -74,16 +69,4 @@ def elsewhere(work: Callable, *arguments: object) -> object:
 
 @cache
 def usual_process() -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(1, get_context("spawn"), usual)
-
-
-def usual() -> None:
-    torch.set_num_threads(1)
-    warnings.simplefilter("ignore")  # in the code of others
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Hide progress bars."""
-    with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
-        yield
+    return ProcessPoolExecutor(1, get_context("spawn"), torch.set_num_threads, (1,))

@@ -1,4 +1,4 @@
-"""Time a step of training against the usual loops, and against a matrix product."""
+"""Time a step of training against the usual loop, and against a matrix product."""
 
 import itertools
 import json
@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -17,14 +18,13 @@ from models.network import Network
 from models.training.loop import train
 from models.typed import typed
 from models.variant import Run, read_variants
-from tests.benchmarks.rivals import loop, trainer
-from tests.benchmarks.timing import Row, elsewhere, median_row, quiet, ratio, seconds
+from tests.benchmarks.rivals import loop
+from tests.benchmarks.timing import Row, elsewhere, median_row, ratio, seconds
 from workflow.config import ROOT, images, load_study
 from workflow.plan import Plan
 
 STEPS = 20  # steps of a run
 SETTLED = 4  # steps before the clock counts
-Loop = Callable[[Network, Run, Dataset], tuple[list[float], list[float]]]
 
 
 def rows(rounds: int) -> Iterator[Row]:
@@ -35,10 +35,9 @@ def rows(rounds: int) -> Iterator[Row]:
             chaos = (variant, depth) == ("plain_bn", 56)
             run = study_run("default", variant, depth, 1e-10 if chaos else 0.01)
             # A time of a fifth of a second is noisy, so it gets many rounds.
-            yield compare(run, "MNIST-1D", "PyTorch loop", loop, ">= 1.6 x", 4 * rounds)
+            yield compare(run, "MNIST-1D", ">= 1.6 x", 4 * rounds)
     run = study_run("cifar10", "residual_bn", 20, 0.01)
-    yield compare(run, "32x32x3", "PyTorch loop", loop, ">= 1.3 x", rounds)
-    yield compare(run, "32x32x3", "Lightning", trainer, ">= 1.5 x", rounds)
+    yield compare(run, "32x32x3", ">= 1.3 x", rounds)
     yield share_of_peak(run, rounds)
 
 
@@ -47,9 +46,8 @@ def study_run(study: str, variant: str, depth: int, lr: float) -> Run:
     settings = load_study([ROOT / f"workflow/config/{study}.yaml"])
     plan = Plan(settings, read_variants(), images(settings))
     specification = json.loads(plan.specification(variant, depth, 0, kept=False))
-    specification["train"]["lr"] = lr
-    settings = {"epochs": 1, "warmup_steps": 10, "augmentation": "none", "record_every": STEPS}
-    return changed(typed(Run, specification), **settings)
+    specification["train"] |= {"lr": lr, "epochs": 1, "warmup_steps": 10, "record_every": STEPS}
+    return changed(typed(Run, specification), augmentation="none")
 
 
 def changed(run: Run, **training: object) -> Run:
@@ -68,8 +66,7 @@ def data_of(run: Run, steps: int = STEPS) -> Dataset:
         images, targets = data.train_inputs[:count], data.train_targets[:count]
     else:
         generator = torch.Generator().manual_seed(0)
-        images = torch.randn(count, 3, 32, 32, generator=generator)
-        images = images.to(memory_format=torch.channels_last)
+        images = torch.randn(count, 32, 32, 3, generator=generator).permute(0, 3, 1, 2)
         targets = torch.randint(0, 10, (count,), generator=generator)
     return Dataset(images, targets, images[:10], targets[:10], 10)
 
@@ -81,42 +78,33 @@ def ours(network: Network, run: Run, data: Dataset) -> tuple[list[float], list[f
     return [row.train_loss for row in history], times
 
 
-def losses(loop: Loop, run: Run, device: str = "cpu") -> list[float]:
-    """Return the loss of each step on batches of 16, in double precision.
+def agree(run: Run, device: str = "cpu") -> None:
+    """Check that both compute the same losses, on batches of 16, in double precision.
 
     In single precision, rounding alone would make the losses of deep networks differ.
     """
     run = changed(run, batch_size=16, record_every=1)
     data = data_of(run).to(device)
-    double = replace(
-        data, train_inputs=data.train_inputs.double(), test_inputs=data.test_inputs.double()
-    )
-    with quiet():
-        return loop(build(run, data).double(), run, double)[0]
-
-
-def step_seconds(loop: Loop, run: Run, data: Dataset) -> float:
-    """Return the seconds of the median step."""
-    with quiet():
-        times = loop(build(run, data), run, data)[1]
-    return statistics.median(b - a for a, b in itertools.pairwise(times[SETTLED:]))
-
-
-def agree(theirs: Loop, run: Run, device: str = "cpu") -> None:
-    """Check that both compute the same losses."""
-    both = zip(losses(ours, run, device), losses(theirs, run, device), strict=True)
-    for step, (a, b) in enumerate(both):
+    inputs = data.train_inputs.double()
+    double = replace(data, train_inputs=inputs, test_inputs=inputs[:10])
+    both = [each(build(run, data).double(), run, double)[0] for each in (ours, loop)]
+    for step, (a, b) in enumerate(zip(*both, strict=True)):
         assert abs(a - b) <= 1e-4 * abs(a), f"{run}: loss {a} at step {step}, not {b}"
 
 
-def compare(run: Run, shape: str, against: str, theirs: Loop, goal: str, rounds: int) -> Row:
+def step_seconds(loop: Callable, run: Run, data: Dataset) -> float:
+    """Return the seconds of the median step."""
+    times = loop(build(run, data), run, data)[1]
+    return statistics.median(b - a for a, b in itertools.pairwise(times[SETTLED:]))
+
+
+def compare(run: Run, shape: str, goal: str, rounds: int) -> Row:
     what = f"training step, {shape}, {run.variant}, depth {run.depth}"
-    agree(theirs, run)
+    agree(run)
     data = data_of(run)
-    return ratio(
-        what, against, goal, lambda: step_seconds(ours, run, data),
-        lambda: elsewhere(step_seconds, theirs, run, data), rounds,
-    )  # fmt: skip
+    own = partial(step_seconds, ours, run, data)
+    theirs = partial(elsewhere, step_seconds, loop, run, data)
+    return ratio(what, "PyTorch loop", goal, own, theirs, rounds)
 
 
 def share_of_peak(run: Run, rounds: int) -> Row:
@@ -132,8 +120,8 @@ def share_of_peak(run: Run, rounds: int) -> Row:
     for _ in range(rounds):
         fastest = min(seconds(lambda: matrix @ matrix) for _ in range(5))
         peaks.append(2 * len(matrix) ** 3 / fastest)
-        done = counter.get_total_flops() / step_seconds(ours, run, data)
-        shares.append(100 * done / peaks[-1])
+        speed = counter.get_total_flops() / step_seconds(ours, run, data)
+        shares.append(100 * speed / peaks[-1])
     what = f"arithmetic of a training step, 32x32x3, {run.variant}, depth {run.depth}"
     note = f"of {statistics.median(peaks) / 1e9:.0f} GFLOP/s"
     return median_row((what, "matrix product", ">= 55 %"), shares, note)
