@@ -6,6 +6,7 @@ python -m analysis.errata --out results/<study>/tables/errata.csv
 import argparse
 import math
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -45,11 +46,9 @@ def layer_gradient() -> Iterator[tuple[str, float]]:
     O sigmoid'(W X) X, read so that its shapes agree.
     """
     generator = torch.Generator().manual_seed(0)
-    weights, inputs, targets = (
-        torch.randn(size, generator=generator, dtype=torch.float64)
-        for size in ((3, 5), (5, 7), (3, 7))
-    )
-    outputs = (weights.requires_grad_() @ inputs).sigmoid()
+    normal = partial(torch.randn, generator=generator, dtype=torch.float64)
+    weights, inputs, targets = normal(3, 5, requires_grad=True), normal(5, 7), normal(3, 7)
+    outputs = (weights @ inputs).sigmoid()
     (exact,) = torch.autograd.grad((outputs - targets).square().sum() / 2, weights)
     slope = outputs * (1 - outputs)
     for name, factor in (("correct", outputs - targets), ("diary", outputs)):

@@ -7,6 +7,8 @@ default ("variants", "compare_depths"), chooses the rows by two settings:
 
     variants  "variants", "all" (with the interventions), or None for all rows
     depths    "depths", "compare_depths", "deep" (the deeper of these two), or None for all rows
+
+Of the budgets, it draws the longest, unless its BUDGETS says "all".
 """
 
 import argparse
@@ -18,6 +20,7 @@ from types import ModuleType
 import pandas as pd
 
 from analysis.style import apply
+from analysis.summary import at_longest_budget
 from models.files import read_json, replacing
 
 
@@ -36,7 +39,7 @@ def rows_of(figure: ModuleType, results: Path) -> pd.DataFrame:
     choices = getattr(figure, "ROWS", ("variants", "compare_depths"))
     for column, choice in zip(("variant", "depth"), choices, strict=True):
         rows = rows[rows[column].isin(chosen[choice])] if choice else rows
-    return rows
+    return rows if getattr(figure, "BUDGETS", "") == "all" else at_longest_budget(rows, study)
 
 
 def main() -> None:

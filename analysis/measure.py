@@ -23,7 +23,8 @@ from models.files import replacing
 from models.training.device import deterministic
 from models.variant import read_run
 
-COLUMNS = ("dataset", "variant", "depth", "seed")  # with the checkpoint they identify a network
+# With the checkpoint, these identify a network.
+COLUMNS = ("dataset", "variant", "depth", "budget", "seed")
 
 
 def measure_subject(name: str, subject: Subject, settings: dict) -> tuple[list[dict], dict]:

@@ -13,18 +13,16 @@ ROOT = Path(__file__).resolve().parent.parent
 CODE = ("Snakefile", "models/**/*.py", "analysis/**/*.py", "report/**/*", "workflow/**/*")
 
 
-def provenance(
-    study: dict, results: dict[Path, dict], jobs: dict[str, list[str]], benchmarks: Path
-) -> dict:
-    """Return the content of provenance.json, from the results of runs by their folders.
+def provenance(folder: Path, study: dict, results: dict[Path, dict], jobs: dict) -> dict:
+    """Return the content of a study's provenance.json, from the results of runs by their folders.
 
-    `jobs` has the names of each rule's jobs; Snakemake wrote a file about each in `benchmarks`.
+    `jobs` has a list of the names of each rule's jobs; Snakemake wrote a benchmark of each.
     """
-    records = {str(folder): result["record"] for folder, result in results.items()}
+    records = {str(run): result["record"] for run, result in results.items()}
     resumed = sum(record["resumed_after_step"] > 0 for record in records.values())
     packages = sorted(metadata.distributions(), key=lambda package: package.name.lower())
     costs = {
-        rule: rule_cost([benchmarks / f"{rule}/{name}.tsv" for name in names])
+        rule: rule_cost([folder / f"benchmarks/{rule}/{name}.tsv" for name in names])
         for rule, names in sorted(jobs.items())
     }
     return {

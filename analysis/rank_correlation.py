@@ -8,7 +8,7 @@ Each prediction in claims.yaml names a quantity. Its mean over the measured seed
     gap         the degradation E(deep) - E(shallow) of a variant's training error; the quantity is
                 that of the deep network
 
-by two methods:
+at the longest budget, by two methods:
 
     overall     Kendall's tau-b over all pairs of networks
     granulated  over pairs that differ in a single factor only, after Jiang et al. 2020: the
@@ -25,31 +25,25 @@ the others.
 import argparse
 import warnings
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
-from pydantic import AfterValidator
 from scipy.stats import rankdata
 
 from analysis.quantity_labels import quantity_labels
-from analysis.summary import CONFIDENCE
-from models.files import nearest, read_json, read_yaml, replacing
+from analysis.summary import CONFIDENCE, at_longest_budget
+from models.files import read_json, read_yaml, replacing
 from models.typed import Typed, typed
 from models.variant import Variant, read_variants
 
 RESAMPLES = 1000
 COLUMNS = ["quantity", "theory", "sign", "target", "method", "tau", "low", "high", "n"]
-
-
-def known(name: str) -> str:
-    if name not in quantity_labels():
-        raise ValueError(f"{name!r} is not known{nearest(name, quantity_labels())}")
-    return name
+Groups = dict[str, list[np.ndarray]]  # of networks, by index, that differ in each factor alone
 
 
 class Prediction(Typed):
-    quantity: Annotated[str, AfterValidator(known)]  # <measure>.<quantity>
+    quantity: Literal[*quantity_labels()]  # <measure>.<quantity>
     sign: Literal[-1, 1]  # of its correlation with the final training loss
     theory: str
     source: str  # key in references.bib
@@ -76,9 +70,7 @@ def overall(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return agreement / np.sqrt(pair_sums(a * a, weights) * pair_sums(b * b, weights))
 
 
-def granulated(
-    x: np.ndarray, y: np.ndarray, weights: np.ndarray, groups: dict[str, list[np.ndarray]]
-) -> np.ndarray:
+def granulated(x: np.ndarray, y: np.ndarray, weights: np.ndarray, groups: Groups) -> np.ndarray:
     """Return Jiang et al.'s coefficient for each row of `weights`, over groups that have pairs."""
     agreement = np.sign(np.subtract.outer(x, x) * np.subtract.outer(y, y))
 
@@ -93,7 +85,7 @@ def granulated(
         return np.nanmean(factors, 0)
 
 
-def group(networks: list[dict]) -> dict[str, list[np.ndarray]]:
+def group(networks: list[dict]) -> Groups:
     """Return the groups of networks (by index) that differ in a factor alone, for each factor."""
     groups = {}
     for factor in sorted(networks[0]):
@@ -109,12 +101,9 @@ def levels(variant: Variant, depth: int) -> dict:
     return {**variant.factors.model_dump(), **variant.times.model_dump(), **others}
 
 
-def correlate(
-    networks: pd.DataFrame, target: str, groups: dict[str, list[np.ndarray]]
-) -> dict[str, tuple[float, float, float]]:
+def correlate(networks: pd.DataFrame, target: str, groups: Groups) -> dict[str, tuple[float, ...]]:
     """Return tau and its interval by each method that has one; the quantity is in column x."""
-    variants = sorted(set(networks["variant"]))
-    rows = networks["variant"].map(variants.index).to_numpy()
+    rows, variants = pd.factorize(networks["variant"], sort=True)
     rng = np.random.default_rng(0)
     draws = rng.integers(len(variants), size=(RESAMPLES, len(variants)))
     counts = np.apply_along_axis(np.bincount, 1, draws, minlength=len(variants))
@@ -148,7 +137,7 @@ def rank_correlations(
 ) -> pd.DataFrame:
     """Return all correlations; fewer than two networks have a row without a coefficient."""
     initial = quantities[quantities["checkpoint"] == "init"]
-    variants, rows = read_variants(), []
+    known, rows = read_variants(), []
     for prediction in predictions:
         facts = (prediction.quantity, prediction.theory, prediction.sign)
         values = initial[initial["quantity"] == prediction.quantity]
@@ -159,8 +148,7 @@ def rank_correlations(
             networks = measured.dropna(subset=["x", target])
             found = {"overall": (np.nan, np.nan, np.nan)}
             if len(networks) > 1:
-                keys = networks[["variant", "depth"]].itertuples(index=False)
-                factors = [levels(variants[name], depth) for name, depth in keys]
+                factors = [levels(known[row.variant], row.depth) for row in networks.itertuples()]
                 found = correlate(networks, target, group(factors))
             for method, interval in found.items():
                 rows.append((*facts, target, method, *interval, len(networks)))
@@ -175,8 +163,9 @@ def main() -> None:
     arguments = parser.parse_args()
     tables = arguments.results / "tables"
     try:
-        depths = read_json(arguments.results / "config.json")["compare_depths"]
-        ends = outcomes(pd.read_csv(tables / "runs.csv"), **depths)
+        study = read_json(arguments.results / "config.json")
+        runs = at_longest_budget(pd.read_csv(tables / "runs.csv"), study)
+        ends = outcomes(runs, **study["compare_depths"])
         quantities = pd.read_csv(tables / "quantities.csv")
         table = rank_correlations(quantities, ends, read_predictions(arguments.claims))
     except (OSError, ValueError) as error:

@@ -1,7 +1,7 @@
 """Load a trained run to measure it: its network at a checkpoint, and the data around it."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -19,6 +19,7 @@ from models.training.loop import batches
 from models.variant import Run, read_run
 
 State = dict[str, Tensor]  # weights, or their gradients, by name
+Rows = Iterator[dict]  # what a measure yields: the columns of its table by name
 
 SEED_OFFSET = 1_000_000  # added to the seed of a run, it is the seed of the run's measurements
 LARGEST = 1e30  # a loss that overflows counts as this
@@ -112,9 +113,7 @@ def loss_and_gradient(network: nn.Module, inputs: Tensor, targets: Tensor) -> tu
     return loss, dict(zip(names, torch.autograd.grad(loss, parameters), strict=True))
 
 
-def per_example(
-    network: nn.Module, inputs: Tensor, targets: Tensor, of: Callable[[Tensor, Tensor], Tensor]
-) -> Tensor:
+def per_example(network: nn.Module, inputs: Tensor, targets: Tensor, of: Callable) -> Tensor:
     """Return the gradients (N, parameters) of `of(logits, target)` of each example alone."""
     buffers = dict(network.named_buffers())
 

@@ -4,6 +4,7 @@ Colour tells whether a network has a shortcut, line and marker whether it has Ba
 are Okabe and Ito's, at a lightness that reads on a white page and on a dark one.
 """
 
+import math
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -15,13 +16,15 @@ from matplotlib import font_manager
 
 from models.variant import read_variants
 
+Figure, Table = plt.Figure, pd.DataFrame  # what a script draws, and from what
+
 VARIANTS = read_variants()
 BASELINES = [name for name, variant in VARIANTS.items() if variant.baseline is None]
 
 FONTS = Path(__file__).resolve().parent.parent / "report/fonts"
 WIDTH = 5.7  # inches: the width of the paper's text
 
-INK = "#262626"  # the page replaces it by its own ink
+INK = "#262626"  # seaborn's too; the page replaces it by its own ink
 ORANGE, BLUE = "#d9641e", "#2a86c8"
 
 CHECKPOINTS = {"init": "Initialisation", "end": "End"}
@@ -50,7 +53,7 @@ def styled(variants: Iterable[str]) -> dict:
 
 
 def apply() -> None:
-    """Set type, ink and sizes, and make SVGs of the same data equal byte by byte."""
+    """Set type and sizes, and make SVGs of the same data equal byte by byte."""
     for path in FONTS.glob("STIXTwoText-*.ttf"):
         font_manager.fontManager.addfont(path)
     sns.set_theme(context="paper", style="ticks", rc={
@@ -60,8 +63,6 @@ def apply() -> None:
         "xtick.labelsize": 8.5, "ytick.labelsize": 8.5,
         "axes.titlelocation": "left", "axes.titleweight": "bold",
         "axes.spines.top": False, "axes.spines.right": False,
-        "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": INK,
-        "xtick.color": INK, "ytick.color": INK,
         "axes.linewidth": 0.7, "xtick.major.width": 0.7, "ytick.major.width": 0.7,
         "lines.linewidth": 1.4, "lines.markersize": 5,
         "figure.constrained_layout.use": True,
@@ -88,9 +89,7 @@ def with_steps(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(step=steps.astype(int))
 
 
-def lines(
-    axes: plt.Axes, table: pd.DataFrame, x: str, y: str, marker: str | None = None, **labels
-) -> None:
+def lines(axes: plt.Axes, table: pd.DataFrame, x: str, y: str, marker="", **labels) -> None:
     """Draw one line per variant, the mean over seeds, with their range as a band.
 
     The scale must still be linear: on a logarithmic axis, seaborn takes the mean of logarithms.
@@ -122,6 +121,19 @@ def panels(
         axes.set(title=title)
     key(figure, table["variant"])
     return figure, grid
+
+
+def label_ends(axes: plt.Axes, ends: list[tuple[float, float, str, str]]) -> None:
+    """Write next to the end of each line, given as x, y, text and colour, without overlap."""
+    figure = axes.figure
+    figure.canvas.draw()
+    size, lowest = plt.rcParams["legend.fontsize"], -math.inf  # points; pixels
+    for x, y, text, colour in sorted(ends, key=lambda end: end[1]):
+        _, height = axes.transData.transform((x, y))
+        lowest = max(height, lowest + 1.25 * size * figure.dpi / 72)
+        place = {"xytext": (7, (lowest - height) * 72 / figure.dpi), "textcoords": "offset points"}
+        look = {"va": "center", "color": colour, "fontsize": size, "annotation_clip": False}
+        axes.annotate(text, (x, y), **place, **look)
 
 
 def list_rows(axes: plt.Axes, labels: dict[float, str], handles: list) -> None:

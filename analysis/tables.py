@@ -2,31 +2,38 @@
 
     python -m analysis.tables --results results/<study> --settings JSON --cells plain/depth8 ...
 
-tables/runs.csv       one row per run: what it was and how it ended (errors are fractions)
-tables/history.csv    one row per run and recorded step
-tables/tuning.csv     one row per tuning run
-tables/cost.csv       one row per variant and depth: seconds and memory that training took
-tables/missing.csv    one row per run and per measurement that is not finished, with the reason
-tables/<measure>.csv  the rows of a measure, of all variants; quantities.csv likewise
-config.json           the settings of the study
-provenance.json       the code, packages, machines and seconds behind the results
+tables/runs.csv          one row per run: what it was and how it ended (errors are fractions)
+tables/history.csv       one row per run and recorded step
+tables/tuning.csv        one row per run that tried a learning rate
+tables/steps_to_fit.csv  one row per network, seed and training error that it has to reach
+tables/cost.csv          one row per variant and depth: seconds and memory that training took
+tables/missing.csv       one row per cell and measurement that is not finished, with the reason
+tables/<measure>.csv     the rows of a measure, of all variants; quantities.csv likewise
+config.json              the settings of the study
+provenance.json          the code, packages, machines and seconds behind the results
 """
 
 import argparse
 import json
+from collections import Counter
 from collections.abc import Iterable
+from itertools import product
 from pathlib import Path
 
 import pandas as pd
 
 from analysis.provenance import provenance
+from analysis.summary import steps_to_fit
 from models.files import read_json, replacing
-from models.variant import read_run, read_variants
+from models.variant import read_run
 
-KEYS = ["dataset", "variant", "depth", "seed"]
-ENDS = ["status", "train_loss", "train_error", "test_loss", "test_error"]
-TRAINED = ["lr", "width", "epochs", "steps", "batch_size", "parameters", *ENDS, "train_seconds"]
-TUNING = ["dataset", "variant", "depth", "lr", "seed", "train_loss", "train_error", "status"]
+KEYS = ["dataset", "variant", "depth", "budget", "seed"]
+ENDS = ["status", "train_loss", "train_error", "test_loss", "test_error", "train_seconds", "device"]
+TRAINED = ["lr", "width", "epochs", "steps", "batch_size", "parameters", *ENDS]
+TUNING = [*KEYS[:-1], "lr", "seed", "train_loss", "train_error", "status"]
+NETWORK = ["dataset", "variant", "depth", "seed"]
+THRESHOLDS = (0.05, 0.1, 0.2)  # training errors
+FILES = ("run.json", "history.csv", "metrics.json")  # of a run that has ended
 LONGEST = 300  # characters of a reason; the rest of a longer one is cut
 
 
@@ -36,26 +43,39 @@ def read_result(folder: Path) -> dict:
     metrics = read_json(folder / "metrics.json")
     try:
         record = metrics["record"]
-        settings = {**dict(run), "lr": run.train.lr, "batch_size": run.train.batch_size}
-        facts = {**record, **metrics, **settings}
-        return {
-            **{key: facts[key] for key in [*KEYS, *TRAINED, "peak_memory_mb", "record"]},
-            # On a CPU, the processor's own seconds leave out the time that other jobs took.
-            "seconds": record["cpu_seconds" if record["device"] == "cpu" else "train_seconds"],
-        }
+        facts = {**record, **metrics, **dict(run), "batch_size": run.train.batch_size}
+        result = {key: facts[key] for key in [*KEYS, *TRAINED, "peak_memory_mb", "record"]}
+        # On a CPU, the processor's own seconds leave out the time that other jobs took.
+        seconds = record["cpu_seconds" if record["device"] == "cpu" else "train_seconds"]
+        return {**result, "seconds": seconds}
     except KeyError as error:
         raise ValueError(f"{folder / 'metrics.json'}: {error} is missing") from None
 
 
 def cost_table(runs: pd.DataFrame, tuning: pd.DataFrame) -> pd.DataFrame:
-    """Return mean seconds and peak memory of each network's runs, and all seconds of its tuning."""
+    """Return all seconds of each network's runs, their peak memory, and all seconds of tuning."""
     table = runs.groupby(["variant", "depth", "width"], sort=False).agg(
         runs=("seconds", "size"),
-        seconds=("seconds", "mean"),
+        seconds=("seconds", "sum"),
         peak_memory_mb=("peak_memory_mb", "max"),
     )
     sums = tuning.groupby(["variant", "depth"])["seconds"].sum().rename("tuning_seconds")
     return table.reset_index().join(sums, on=["variant", "depth"]).fillna({"tuning_seconds": 0.0})
+
+
+def steps_to_fit_table(runs: pd.DataFrame, budgets: int) -> pd.DataFrame:
+    """Return the steps to each threshold, of those networks that have been trained at all budgets.
+
+    A run that diverged did not take all of its steps, but they are the ones that were not enough.
+    """
+    steps_of_epoch = (runs["steps"] / runs["epochs"]).max()
+    rows = []
+    for network, trained in runs.groupby(NETWORK, sort=False):
+        trained = trained.sort_values("budget")
+        steps, errors = trained["epochs"] * steps_of_epoch, trained["train_error"]
+        for threshold in THRESHOLDS if len(trained) == budgets else ():
+            rows.append((*network, threshold, *steps_to_fit(steps, errors, threshold)))
+    return pd.DataFrame(rows, columns=[*NETWORK, "threshold", "steps", "reached"])
 
 
 def reason(log: Path) -> str:
@@ -69,26 +89,20 @@ def reason(log: Path) -> str:
 
 
 def missing_table(runs: list[Path], unmeasured: list[str], logs: Path) -> pd.DataFrame:
-    """Return the table of what is not finished.
-
-    A run that has not started, because no learning rate was chosen, gets the reason of the tuning.
-    """
+    """Return the table of what is not finished: of a cell, how many runs it lacks."""
     rows = []
-    for folder in runs:
-        variant, depth, seed = folder.parts[-3:]
-        numbers = int(depth.removeprefix("depth")), int(seed.removeprefix("seed"))
-        log = logs / f"train/{variant}/{depth}/{seed}.log"
-        log = log if log.is_file() else logs / f"tune/{variant}/{depth}.log"
-        rows.append(("run", variant, *numbers, reason(log)))
+    for (variant, depth), count in Counter(folder.parts[-4:-2] for folder in runs).items():
+        why = reason(logs / f"cell/{variant}/{depth}.log")
+        rows.append(("run", variant, int(depth.removeprefix("depth")), count, why))
     for name in unmeasured:
         rows.append(("measurement", name, None, None, reason(logs / f"measure/{name}.log")))
-    table = pd.DataFrame(rows, columns=["kind", "variant", "depth", "seed", "reason"])
-    return table.astype({"depth": "Int64", "seed": "Int64"})
+    table = pd.DataFrame(rows, columns=["kind", "variant", "depth", "runs", "reason"])
+    return table.astype({"depth": "Int64", "runs": "Int64"})
 
 
 def read_missing(path: Path) -> pd.DataFrame:
     """Return the table of `missing_table`; a reason is text even if it is "NA" or "nan"."""
-    return pd.read_csv(path, keep_default_na=False, na_values={"depth": "", "seed": ""})
+    return pd.read_csv(path, keep_default_na=False, na_values={"depth": "", "runs": ""})
 
 
 def concatenate(parts: list[Path]) -> str:
@@ -100,25 +114,45 @@ def concatenate(parts: list[Path]) -> str:
     return "".join([*headers, *[line for table in tables for line in table[1:]]])
 
 
+def tuning_runs(folder: Path, cell: str) -> list[Path]:
+    """Return the folders of the runs that chose the learning rates of a finished cell."""
+    path = folder / f"cells/{cell}.json"
+    content = read_json(path) if path.exists() else {"tuning": {}}
+    return [
+        folder / f"tuning/{cell}/budget{budget}/seed{seed}/lr{float(lr):g}"
+        for budget, losses in content["tuning"].items()
+        for lr in losses
+        for seed in content["spec"]["tuning"]["seeds"]
+    ]
+
+
+def finished(folders: Iterable[Path]) -> dict[Path, dict]:
+    """Return the results of those runs that have ended, by their folders."""
+    there = [path for path in folders if all((path / file).exists() for file in FILES)]
+    return {path: read_result(path) for path in there}
+
+
 def write_tables(folder: Path, study: dict, cells: list[str]) -> None:
     """Write all tables of a study from its settings and cells, in the order of the rows."""
-    names, rates = [*study["variants"], *study["interventions"]], study["tuning"]["lrs"]
-    planned = [folder / f"runs/{cell}/seed{seed}" for cell in cells for seed in study["seeds"]]
-    runs = finished(planned)
-    trials = [folder / f"tuning/{cell}/lr{rate}" for cell in cells for rate in rates]
-    tuning = finished(trials if len(rates) > 1 else [])  # a single rate is taken without a trial
-    # The networks of some tuning runs grow from these, which are in no table.
-    variants = read_variants()
-    starts = sorted({variants[name].start for name in names} - {None})
-    place = f"depth{study['compare_depths']['shallow']}/seed{study['tuning']['seed']}"
-    parents = [folder / f"runs/{name}/{place}" for name in starts]
-    parts = {name: folder / f"measures/{name}" for name in names}
-    measured = [part for part in parts.values() if (part / "quantities.csv").exists()]
+    names = [*study["variants"], *study["interventions"]]
+    planned = [
+        folder / f"runs/{cell}/budget{budget}/seed{seed}"
+        for cell, budget, seed in product(cells, study["budgets"], study["seeds"])
+    ]
+    trials = [path for cell in cells for path in tuning_runs(folder, cell)]
+    runs, tuning = finished(planned), finished(trials)
+    parts = [folder / f"measures/{name}" for name in names]
+    measured = [part for part in parts if (part / "quantities.csv").exists()]
     if not runs or not measured:
         raise ValueError(f"{folder}: no network has been trained and measured yet")
-
     missing = [run for run in planned if run not in runs]
-    unmeasured = [name for name, part in parts.items() if part not in measured]
+    lost = [*missing, *(trial for trial in trials if trial not in tuning)]
+    if lost and not study["partial"]:  # Snakemake sees that the cell's file is there, and no more
+        _, variant, depth, *_ = lost[0].relative_to(folder).parts
+        cell = folder / f"cells/{variant}/{depth}.json"
+        raise ValueError(f"{lost[0]}: is missing; delete {cell} and it is made again")
+
+    unmeasured = [part.name for part in parts if part not in measured]
     histories = [
         pd.DataFrame([result])[KEYS].merge(pd.read_csv(run / "history.csv"), how="cross")
         for run, result in runs.items()
@@ -129,25 +163,19 @@ def write_tables(folder: Path, study: dict, cells: list[str]) -> None:
         "runs": trained[[*KEYS, *TRAINED]],
         "history": pd.concat(histories),
         "tuning": tried[TUNING],
+        "steps_to_fit": steps_to_fit_table(trained, len(study["budgets"])),
         "cost": cost_table(trained, tried),
         "missing": missing_table(missing, unmeasured, folder / "logs"),
     }
     texts = {f"tables/{name}.csv": table.to_csv(index=False) for name, table in tables.items()}
     for name in sorted(study["measures"].keys() - {"seeds"} | {"quantities"}):
         texts[f"tables/{name}.csv"] = concatenate([part / f"{name}.csv" for part in measured])
-    training = [str(run.relative_to(folder / "runs")) for run in [*planned, *parents]]
-    jobs = {"tune": cells, "train": training, "measure": names}
-    record = provenance(study, runs | tuning | finished(parents), jobs, folder / "benchmarks")
+    record = provenance(folder, study, runs | tuning, {"cell": cells, "measure": names})
     texts["config.json"] = json.dumps(study, indent=2, sort_keys=True) + "\n"
     texts["provenance.json"] = json.dumps(record, indent=2) + "\n"
     for name, text in texts.items():
         with replacing(folder / name) as path:
             path.write_text(text, encoding="utf-8")
-
-
-def finished(folders: Iterable[Path]) -> dict[Path, dict]:
-    """Return the results of those runs that have ended, by their folders."""
-    return {path: read_result(path) for path in folders if (path / "metrics.json").exists()}
 
 
 def main() -> None:

@@ -8,7 +8,8 @@ import torch
 from torch import Generator, Tensor, nn
 
 from models.data.prepare import Dataset
-from models.network import Block, Mixing, Network
+from models.layers import Mixing
+from models.network import Block, Network
 from models.variant import Factors, Run
 
 NOISE = 0.1  # share of He et al.'s weights that dirac_noise adds to the identity
@@ -27,7 +28,7 @@ def build(run: Run, data: Dataset, trained: dict[str, Tensor] | None = None) -> 
         grow(network, trained, sample)
     elif run.factors.init.startswith("dirac"):
         start_at_identity(network, sample)
-    return network.to(memory_format=torch.channels_last)
+    return network
 
 
 @torch.no_grad()

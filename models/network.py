@@ -5,18 +5,20 @@ one or two convolutions, which are 3 wide. The first block of the second and of 
 halves every axis of the image and doubles the channels. Where a shortcut changes shape, it
 subsamples and pads with channels of zeros (option A). So it has no parameters, and a plain network
 has exactly as many parameters as its residual twin.
+
+A network can have several lanes: K networks side by side, as one network of K times the channels
+whose convolutions have K groups (Wang et al. 2021, HFTA). No layer mixes lanes. Each parameter and
+buffer of a lane is one of K equal parts of the tensor, along its first axis.
 """
 
 from collections import OrderedDict
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.layers import CReLU, Identity, Linear, Mean, Mixing, Noise, Scale, Shift, Stride
 from models.tailored import TailoredReLU
 from models.variant import Factors, six_n_plus_two
 
-Stride = tuple[int, int]
 Shape = tuple[int, int, int]  # of an image: channels, height, width
 
 
@@ -31,11 +33,13 @@ class Parts:
     """The modules of networks with the given factors; a method returns None where they have none.
 
     `size` is the height and width of the images. On an axis of length one, kernels are 1 wide.
+    Channels are those of one lane.
     """
 
-    def __init__(self, factors: Factors, depth: int, size: tuple[int, int]):
+    def __init__(self, factors: Factors, depth: int, size: tuple[int, int], lanes: int = 1):
         self.factors = factors
         self.depth = depth
+        self.lanes = lanes
         self.kernel = tuple(3 if length > 1 else 1 for length in size)
         self.padding = tuple(1 if length > 1 else 0 for length in size)
         self.halving = tuple(2 if length > 1 else 1 for length in size)  # the stride that halves
@@ -44,9 +48,11 @@ class Parts:
     def conv(self, channels_in: int, channels_out: int, stride: Stride = (1, 1)) -> nn.Conv2d:
         """Return a convolution; it has a bias unless the norm, or Fixup, has biases of its own."""
         bias = self.factors.norm == "none" and self.factors.branch_scale != "fixup"
-        return nn.Conv2d(channels_in, channels_out, self.kernel, stride, self.padding, bias=bias)
+        sizes = self.lanes * channels_in, self.lanes * channels_out, self.kernel, stride
+        return nn.Conv2d(*sizes, self.padding, groups=self.lanes, bias=bias)
 
     def norm(self, channels: int) -> nn.Module | None:
+        channels *= self.lanes
         match self.factors.norm:
             case "none":
                 return None
@@ -55,7 +61,7 @@ class Parts:
             case "batch_no_affine":
                 return nn.BatchNorm2d(channels, affine=False)
             case "noisy_batch":
-                return nn.Sequential(nn.BatchNorm2d(channels), Noise())
+                return nn.Sequential(nn.BatchNorm2d(channels), Noise(self.lanes))
 
     def act(self) -> nn.Module:
         match self.factors.activation:
@@ -64,7 +70,7 @@ class Parts:
                 # activation must not overwrite it. Nothing else reads it in other blocks.
                 return nn.ReLU(inplace=self.factors.block == "post_activation")
             case "crelu":
-                return CReLU()
+                return CReLU(self.lanes)
             case "tanh":
                 return nn.Tanh()
             case "tailored_relu":
@@ -82,16 +88,17 @@ class Parts:
 
     def shift(self) -> nn.Module | None:
         """Return one of Fixup's scalar biases."""
-        return Shift() if self.factors.branch_scale == "fixup" else None
+        return Shift(self.lanes) if self.factors.branch_scale == "fixup" else None
 
     def scale(self) -> nn.Module | None:
-        return {"one": None, "skipinit": Scale(0.0), "fixup": Scale(1.0)}[self.factors.branch_scale]
+        start = {"one": None, "skipinit": 0.0, "fixup": 1.0}[self.factors.branch_scale]
+        return None if start is None else Scale(start, self.lanes)
 
     def shortcut(self, channels_in: int, channels_out: int, stride: Stride) -> nn.Module | None:
         if self.factors.shortcut == "none":
             return None
         kind = Identity if self.factors.shortcut == "identity" else Mixing
-        return kind(channels_in, channels_out, stride)
+        return kind(channels_in, channels_out, stride, self.lanes)
 
 
 class PostActivationBlock(nn.Module):
@@ -154,12 +161,16 @@ class Network(nn.Module):
     """Compute logits (B, classes) of images (B, C, H, W).
 
     The layers are named stem, stage1_block1, ..., stage3_block<n>, head, and run in that order.
+    A network of K lanes takes images (B, K * C, H, W) and gives logits (B, K * classes).
     """
 
-    def __init__(self, factors: Factors, depth: int, width: int, shape: Shape, classes: int):
+    def __init__(
+        self, factors: Factors, depth: int, width: int, shape: Shape, classes: int, lanes: int = 1
+    ):
         super().__init__()
+        self.lanes = lanes
         image_channels, *size = shape
-        parts = Parts(factors, six_n_plus_two(depth), size)
+        parts = Parts(factors, six_n_plus_two(depth), size, lanes)
         pre_activation = factors.block == "pre_activation"
         block_type = PreActivationBlock if pre_activation else PostActivationBlock
         blocks = (depth - 2) // 3 // factors.convolutions_per_block  # of a stage
@@ -176,7 +187,7 @@ class Network(nn.Module):
                 self.layers[f"stage{stage}_block{i}"] = block
                 channels = block.shape[1]
         head = parts.activation(channels) if pre_activation else {}
-        linear = nn.Linear(width * 4 * parts.expansion, classes)
+        linear = Linear(width * 4 * parts.expansion, classes, lanes)
         head |= {"shift": parts.shift(), "mean": Mean(), "linear": linear}
         self.layers["head"] = sequence(**head)
 
@@ -187,93 +198,3 @@ class Network(nn.Module):
             if features is not None:
                 features[name] = x
         return x
-
-
-class Identity(nn.Module):
-    """He et al.'s option A: the identity where shapes agree, else subsample and pad channels."""
-
-    def __init__(self, channels_in: int, channels_out: int, stride: Stride):
-        super().__init__()
-        self.stride = stride
-        self.same = channels_in == channels_out and stride == (1, 1)
-        self.before = (channels_out - channels_in) // 2
-        self.after = channels_out - channels_in - self.before
-
-    def forward(self, x: Tensor) -> Tensor:  # (B, C_in, H, W) -> (B, C_out, H', W')
-        if self.same:  # padding with nothing would make a copy
-            return x
-        # The mean of one position is that position. PyTorch computes the gradient of this pooling
-        # faster than that of a slice.
-        return F.pad(F.avg_pool2d(x, 1, self.stride), (0, 0, 0, 0, self.before, self.after))
-
-
-class Mixing(Identity):
-    """Option A, then a fixed linear map of the channels, which models/initialise.py draws."""
-
-    def __init__(self, channels_in: int, channels_out: int, stride: Stride):
-        super().__init__(channels_in, channels_out, stride)
-        self.register_buffer("matrix", torch.eye(channels_out))
-
-    def forward(self, x: Tensor) -> Tensor:  # (B, C_in, H, W) -> (B, C_out, H', W')
-        return F.conv2d(super().forward(x), self.matrix[:, :, None, None])
-
-
-class Noise(nn.Module):
-    """The noise after BatchNorm with which Santurkar et al. 2018 move its outputs' distribution.
-
-    Channel j of example i becomes s_ij x + m_ij, where m_ij is uniform about mu_j and s_ij is
-    normal about sigma_j. At every step mu_j and sigma_j are drawn anew (their appendix A), from the
-    global generator. There is no noise in eval mode.
-    """
-
-    MEAN, STD, SPREAD = 0.5, 1.25, 0.1
-
-    def forward(self, x: Tensor) -> Tensor:  # (B, C, H, W)
-        if not self.training:
-            return x
-
-        def uniform(low: float, high: float, *shape: int) -> Tensor:
-            return torch.empty(*shape, 1, 1, device=x.device).uniform_(low, high)
-
-        examples, channels = x.shape[:2]
-        mean = uniform(-self.MEAN, self.MEAN, 1, channels)
-        std = uniform(1, self.STD, 1, channels)
-        shift = mean + uniform(-self.SPREAD, self.SPREAD, examples, channels)
-        scale = std + self.SPREAD * torch.randn(examples, channels, 1, 1, device=x.device)
-        return scale * x + shift
-
-
-class CReLU(nn.Module):
-    """Concatenate the rectified input and the rectified negative input along the channels."""
-
-    def forward(self, x: Tensor) -> Tensor:  # (B, C, H, W) -> (B, 2C, H, W)
-        return torch.cat([x, -x], 1).relu_()
-
-
-class Scale(nn.Module):
-    """Multiply by a learned scalar; SkipInit starts at zero (De and Smith 2020), Fixup at one."""
-
-    def __init__(self, start: float):
-        super().__init__()
-        self.factor = nn.Parameter(torch.tensor(start))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.factor * x
-
-
-class Shift(nn.Module):
-    """Add a learned scalar, which starts at zero (Zhang et al. 2019)."""
-
-    def __init__(self):
-        super().__init__()
-        self.bias = nn.Parameter(torch.zeros(()))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.bias
-
-
-class Mean(nn.Module):
-    """Take the mean over positions; PyTorch's adaptive pooling is not deterministic on a GPU."""
-
-    def forward(self, x: Tensor) -> Tensor:  # (B, C, H, W) -> (B, C)
-        return x.mean((2, 3))

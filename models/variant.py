@@ -1,14 +1,12 @@
-"""What a network and a run are: typed values, which are written to JSON and read from it.
+"""What a network, a run and a cell are: typed values, written to JSON and read from it.
 
 A network is a point in a small space of factors. `workflow/config/variants.yaml` names the points
-that are studied. A run is one network, trained once, and its `run.json` is enough to repeat it:
-
-    python -m models.training.train --spec run.json --out DIR
+that are studied. A run is one network, trained once. A cell is all runs of a variant and depth.
 """
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -37,12 +35,23 @@ def matching(pattern: str, words: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def distinct(items: list) -> list:
+    for i, item in enumerate(items):
+        if item in items[:i]:
+            raise ValueError(f"{item!r} is given twice")
+    return items
+
+
+T = TypeVar("T")
+Distinct = Annotated[list[T], AfterValidator(distinct)]
 NAME = "[a-z][a-z0-9_]{0,63}"
 A_NAME = "a name of at most 64 lower-case letters, digits and _, with a letter first"
 Shortcut = Literal["none", "identity", "orthogonal", "permutation", "gaussian", "scaled"]
 Depth = Annotated[int, AfterValidator(six_n_plus_two)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Name = Annotated[str, matching(NAME, A_NAME)]
+Rate = Annotated[float, Field(gt=0)]
+Budget = Annotated[int, Field(ge=1)]
 # The state of a run after a number of steps
 Checkpoint = Annotated[str, matching(r"init|end|step[1-9]\d{0,8}", "init, end, or step1, step2, …")]
 
@@ -83,7 +92,7 @@ class Factors(Typed):
 class Times(Typed):
     """Multiples of what the study gives to every network."""
 
-    epochs: int = Field(1, ge=1)
+    epochs: int = Field(1, ge=1)  # of the budget
     width: int = Field(1, ge=1)
 
 
@@ -122,7 +131,6 @@ def read_variants(path: Path = VARIANTS) -> dict[str, Variant]:
 class TrainingSettings(Typed):
     """Stochastic gradient descent: a linear warm-up, then a decay, step by step."""
 
-    epochs: int = Field(ge=1, description="passes over the training set, warm-up included")
     batch_size: int = Field(ge=2, description="examples a step")
     momentum: float = Field(ge=0, lt=1, description="momentum of the gradient")
     weight_decay: float = Field(ge=0, description="L2 penalty on every parameter")
@@ -131,39 +139,67 @@ class TrainingSettings(Typed):
     gradient_clip: float = Field(gt=0, description="largest norm of the gradient without BatchNorm")
     augmentation: Literal["none", "crop_and_flip"] = Field(description="of images, as in He et al.")
     precision: Literal["float32", "bfloat16"] = Field(description="of products on a GPU")
-    record_every: int = Field(ge=1, description="steps between two rows of a run's history")
     evaluation_batch_size: int = Field(ge=2, description="examples that are evaluated at once")
 
-    def total_steps(self, examples: int) -> int:
+    def total_steps(self, epochs: int, examples: int) -> int:
         """Return the number of steps; what does not fill a batch waits for the next epoch."""
         if self.batch_size > examples:
             size = self.batch_size
             raise ValueError(f"batch_size: {size} is more than the {examples} training examples")
-        total = self.epochs * (examples // self.batch_size)
+        total = epochs * (examples // self.batch_size)
         if self.warmup_steps >= total:
             raise ValueError(f"warmup_steps: {self.warmup_steps} leaves none of the {total} steps")
         return total
 
 
 class Training(TrainingSettings):
-    """How one run is trained."""
+    """How the runs of a cell are trained."""
 
-    lr: float = Field(ge=0, description="peak learning rate, reached at the end of the warm-up")
     gradient: Literal["raw", "clipped", "layerwise"] = Field(description="its change before a step")
 
 
-class Run(Typed):
-    """One network, trained once."""
+class Tuning(Typed):
+    """The choice of a learning rate for each variant, depth and budget."""
+
+    seeds: Distinct[Seed] = Field(
+        min_length=1, description="seeds of the tuning runs, which are not among the seeds"
+    )
+    lrs: Distinct[Rate] = Field(min_length=1, description="peak learning rates; one needs no trial")
+    halving: bool = Field(
+        description="whether only the two rates that are best at a quarter of a budget get it whole"
+    )
+
+
+class Lane(Typed):
+    """What sets a run apart from the runs that were trained beside it."""
+
+    seed: Seed
+    lr: Rate
+
+
+class Shared(Typed):
+    """What all runs of a cell have in common."""
 
     dataset: str = Field(description="name of the data set")
     variant: str = Field(description="name of the network in variants.yaml")
     factors: Factors = Field(description="what the network is")
     depth: Depth = Field(description="weight layers, 6n + 2")
     width: int = Field(ge=1, description="channels of the first stage")
+    train: Training = Field(description="how the networks are trained")
+
+
+class Run(Shared):
+    """One network, trained once. Its `run.json` is enough to repeat it."""
+
+    budget: int = Field(ge=1, description="epochs that the study gives to the run")
+    epochs: int = Field(ge=1, description="passes over the training set, warm-up included")
     seed: Seed = Field(description="seed of the initial weights and of the data order")
-    train: Training = Field(description="how the network is trained")
+    lr: Rate = Field(description="peak learning rate, reached at the end of the warm-up")
     checkpoints: list[Checkpoint] = Field(description="the checkpoints whose weights are kept")
     start: "Run | None" = Field(None, description="the run from whose end this network grows")
+    data: str = Field("", description="SHA-256 of the data set")
+    code: str = Field("", description="SHA-256 of the code that trained it")
+    lanes: list[Lane] = Field([], description="the runs that were trained side by side, itself too")
 
     @model_validator(mode="after")
     def growth(self) -> Self:
@@ -176,6 +212,26 @@ class Run(Typed):
         if self.start.start is not None or not self.factors.can_be_identity():
             raise ValueError("start: only plain networks with ReLU grow, and only once")
         return self
+
+
+class Cell(Shared):
+    """All runs of a variant and depth, those that choose their learning rates included."""
+
+    budgets: Distinct[Budget] = Field(min_length=1, description="epochs that a run gets")
+    times: int = Field(1, ge=1, description="epochs of the variant for each epoch of the budget")
+    seeds: Distinct[Seed] = Field(min_length=1, description="seeds of the runs")
+    tuning: Tuning = Field(description="how the learning rates are chosen")
+    measured: int = Field(0, ge=0, description="seeds whose longest runs are measured")
+    checkpoints: list[Checkpoint] = Field([], description="the checkpoints that measured runs keep")
+    start: "Start | None" = Field(None, description="the cell from whose runs the networks grow")
+    parent: bool = Field(False, description="whether networks of other cells grow from its runs")
+
+
+class Start(Typed):
+    """The cell of the same results from whose runs a network grows."""
+
+    variant: str
+    depth: Depth
 
 
 def read_run(path: Path) -> Run:

@@ -2,14 +2,17 @@
 
     python -m report.claims --claims report/claims.yaml --results results/<study>
 
-The verdict compares the 95 % interval with the smallest effect of interest (see claims.yaml), so
-data can turn it either way. The p-value is that of the exact sign-flip test against no effect at
-all, adjusted by Holm's method within a section.
+Every claim is judged at every budget. The verdict compares the 95 % interval with the smallest
+effect of interest (see claims.yaml), so data can turn it either way. The p-value is that of the
+exact sign-flip test against no effect at all, adjusted by Holm's method within a section at each
+budget.
 """
 
 import argparse
 import json
+import math
 import sys
+from collections import defaultdict
 from pathlib import Path
 from typing import Literal
 
@@ -17,15 +20,19 @@ import pandas as pd
 from pydantic import Field
 
 from analysis.quantity_labels import quantity_labels
-from analysis.summary import mean_interval, sign_flip_p_value
+from analysis.summary import Interval, mean_interval, sign_flip_p_value
 from models.files import nearest, read_yaml, replacing
 from models.typed import Typed, typed
 from models.variant import Checkpoint, Name, read_variants
+from report.printing import UnansweredError, number
 from report.results import Results
 
 POINTS = "percentage points"  # of errors, which are fractions in the tables
 ERRORS = ("train_error", "test_error", "generalisation_gap")
 NOT_TESTED = "not tested"
+NO_WIDTH = "its interval has no width"
+LEARNED = 0.05  # a network whose error is no further below that of a guess has learned nothing
+LEAST_GAP = 1  # percentage points; half of a gap is asked for where the gap is surely larger
 
 
 class Term(Typed):
@@ -59,11 +66,8 @@ class Claim(Typed):
     unit: str = POINTS
     smallest_effect: float = Field(description="the least effect of interest, in the unit")
     reason: str = Field(description="why that effect is the least of interest")
+    registered: bool = Field(True, description="whether it is older than the runs that judge it")
     sentences: Sentences
-
-
-class NotTestedError(Exception):
-    """The study lacks what a claim compares; the message says what."""
 
 
 def read_claims(path: Path) -> list[Claim]:
@@ -86,33 +90,62 @@ def read_claims(path: Path) -> list[Claim]:
     return list(claims.values())
 
 
-def measured(claim: Claim, term: Term, results: Results) -> pd.Series:
+def measured(claim: Claim, term: Term, results: Results, budget: int) -> pd.Series:
     """Return the claim's metric of one network of the contrast, by seed."""
-    depth = results.depths[term.depth]
-    where = {"variant": term.variant, "depth": depth}
+    variant, depth = term.variant, results.depths[term.depth]
+    if claim.metric == "generalisation_gap":
+        test = results.of_runs("test_error", variant, depth, budget)
+        return test - results.of_runs("train_error", variant, depth, budget)
     if claim.metric in ERRORS:
-        kind = what = "run"
-        rows = results.select("runs", where).set_index("seed")
-        rows["generalisation_gap"] = rows["test_error"] - rows["train_error"]
-        cells = rows[claim.metric]
-    else:
-        kind, what = "measurement", f"measurement of {claim.metric} at {term.checkpoint}"
-        where |= {"quantity": claim.metric, "checkpoint": term.checkpoint}
-        cells = results.select("quantities", where).set_index("seed")["value"]
-    if cells.empty:
-        source = results.reason(kind, term.variant, depth)
-        reason = f" ({source.statistic})" if source else ""
-        raise NotTestedError(f"the study has no {what} of {term.variant} at depth {depth}{reason}")
-    return cells
+        return results.of_runs(claim.metric, variant, depth, budget)
+    # A network is the same at every budget before its first step, unless it grows.
+    initial = term.checkpoint == "init" and results.variants[variant].start is None
+    if budget != results.budgets[-1] and not initial:
+        raise UnansweredError("only the networks of the longest budget are measured")
+    return results.of_quantity(claim.metric, variant, depth, term.checkpoint)
 
 
-def effects(claim: Claim, results: Results) -> pd.Series:
-    """Return the contrast in the claim's unit, by seed, where a seed has all its networks."""
-    total = sum(term.weight * measured(claim, term, results) for term in claim.contrast)
+def effects(claim: Claim, weights: list[float], results: Results, budget: int) -> pd.Series:
+    """Return a weighted sum over the claim's networks, in its unit, by seed.
+
+    A seed counts if it has every network whose weight is not zero.
+    """
+    total = sum(
+        weight * measured(claim, term, results, budget)
+        for weight, term in zip(weights, claim.contrast, strict=True)
+        if weight
+    )
     paired = total.dropna().sort_index()
     if (n := len(paired)) < 2:
-        raise NotTestedError(f"{n} of the seeds have all that is compared; two are needed")
+        raise UnansweredError(f"{n} of the seeds have all that is compared; two are needed")
     return paired * (100 if claim.unit == POINTS else 1)
+
+
+def check_errors(claim: Claim, results: Results, budget: int) -> None:
+    """Refuse a question about errors that has no sense at this budget."""
+    guess = 1 - 1 / results.manifest["classes"]
+    errors = (
+        results.of_runs("train_error", term.variant, results.depths[term.depth], budget)
+        for term in claim.contrast
+    )
+    if all(each.mean() > guess - LEARNED for each in errors):
+        raise UnansweredError("nothing has learned yet")
+    if [term.weight for term in claim.contrast] != [1, -0.5, -0.5]:
+        return
+    gap, change = (
+        mean_interval(effects(claim, weights, results, budget))
+        for weights in ([0, 1, -1], [1, -1, 0])
+    )
+    if gap.low <= LEAST_GAP:
+        raise UnansweredError(
+            f"the gap, {in_words(gap)}, is not surely above {LEAST_GAP}; the difference from "
+            f"{claim.contrast[1].variant} is {in_words(change)} {POINTS}"
+        )
+
+
+def in_words(interval: Interval) -> str:
+    mean, low, high = (number(x, "z.1f") for x in interval[:3])
+    return f"{mean} ({low} to {high})"
 
 
 def verdict(prediction: str, low: float, high: float, smallest_effect: float) -> str:
@@ -123,34 +156,51 @@ def verdict(prediction: str, low: float, high: float, smallest_effect: float) ->
     return "supported" if side == prediction else "contradicted"
 
 
-def judge(claim: Claim, results: Results) -> dict:
-    """Return a claim with its effect and verdict; its p-value is not adjusted yet."""
-    term = "{0.weight:+g}·{0.variant}({0.depth}"
-    term += ")" if claim.metric in ERRORS else ", {0.checkpoint})"
-    contrast = " ".join(map(term.format, claim.contrast))
-    judged = claim.model_dump(exclude={"sentences"}) | {"contrast": contrast}
+def judge(claim: Claim, results: Results, budget: int) -> dict:
+    """Return the effect and the verdict at a budget; the p-value is not adjusted yet."""
+    judged = {"budget": budget, "n": 0, "verdict": NOT_TESTED, "not_tested": "", "flags": []}
     judged |= dict.fromkeys(("effect", "ci_low", "ci_high", "p_value", "p_adjusted"))
+    weights = [term.weight for term in claim.contrast]
     try:
-        differences = effects(claim, results)
-    except NotTestedError as reason:
-        return {**judged, "n": 0, "verdict": NOT_TESTED, "not_tested": str(reason)}
+        differences = effects(claim, weights, results, budget)
+        if claim.metric in ERRORS:
+            check_errors(claim, results, budget)
+    except UnansweredError as reason:
+        return {**judged, "not_tested": str(reason)}
     mean, low, high, n = mean_interval(differences)
-    decided = verdict(claim.prediction, low, high, claim.smallest_effect)
-    judged |= {"effect": mean, "ci_low": low, "ci_high": high, "n": n, "verdict": decided}
-    return {**judged, "p_value": sign_flip_p_value(differences), "not_tested": ""}
+    judged |= {"effect": mean, "ci_low": low, "ci_high": high, "n": n}
+    judged["verdict"] = verdict(claim.prediction, low, high, claim.smallest_effect)
+    judged["flags"] = [NO_WIDTH] if math.isclose(low, high, abs_tol=1e-9) else []
+    return {**judged, "p_value": sign_flip_p_value(differences)}
 
 
-def adjust(judged: list[dict]) -> list[dict]:
-    """Add Holm's adjusted p-values, within each section, over what was tested."""
+def judge_all(claims: list[Claim], results: Results) -> list[dict]:
+    """Return each claim with what is judged at every budget, and again at the longest."""
+    judged = []
+    for claim in claims:
+        term = "{0.weight:+g}·{0.variant}({0.depth}"
+        term += ")" if claim.metric in ERRORS else ", {0.checkpoint})"
+        content = claim.model_dump(exclude={"sentences"})
+        content["contrast"] = " ".join(map(term.format, claim.contrast))
+        content["judged"] = [judge(claim, results, budget) for budget in results.budgets]
+        judged.append(content)
+    adjust(judged)
+    return [{**claim, **claim["judged"][-1]} for claim in judged]
+
+
+def adjust(claims: list[dict]) -> None:
+    """Add Holm's adjusted p-values, within each section and budget, over what was tested."""
     from statsmodels.stats.multitest import multipletests  # the text does without this slow import
 
-    tested = [claim for claim in judged if claim["verdict"] != NOT_TESTED]
-    for section in {claim["section"] for claim in tested}:
-        family = [claim for claim in tested if claim["section"] == section]
-        adjusted = multipletests([claim["p_value"] for claim in family], method="holm")[1]
-        for claim, p_value in zip(family, adjusted, strict=True):
-            claim["p_adjusted"] = float(p_value)
-    return judged
+    families = defaultdict(list)
+    for claim in claims:
+        for each in claim["judged"]:
+            if each["verdict"] != NOT_TESTED:
+                families[claim["section"], each["budget"]].append(each)
+    for family in families.values():
+        adjusted = multipletests([each["p_value"] for each in family], method="holm")[1]
+        for each, p_value in zip(family, adjusted, strict=True):
+            each["p_adjusted"] = float(p_value)
 
 
 def main() -> None:
@@ -159,8 +209,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, required=True)
     arguments = parser.parse_args()
     try:
-        results = Results(arguments.results)
-        judged = adjust([judge(claim, results) for claim in read_claims(arguments.claims)])
+        judged = judge_all(read_claims(arguments.claims), Results(arguments.results))
     except ValueError as error:
         sys.exit(f"error: {error}")
     with replacing(arguments.results / "claims.json") as path:

@@ -32,7 +32,11 @@ def read(results: Path) -> dict[str, dict[str, Any]]:
     record = read_json(results / "provenance.json")
     return {
         "Numbers of the text": {value["key"]: value["text"] for value in values},
-        "Verdicts": {claim["id"]: claim["verdict"] for claim in claims},
+        "Verdicts": {
+            f"{claim['id']}, budget {each['budget']}": each["verdict"]
+            for claim in claims
+            for each in claim["judged"]
+        },
         "Settings": flat(record["config"]),
         "Code": {name: digest[:12] for name, digest in record["code"].items()},
         "Packages": record["packages"],

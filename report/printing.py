@@ -24,7 +24,7 @@ STYLES = {  # column: format of its numbers, their unit, and the factor before t
     "lr": ("g", "", 1),
     "smallest_effect": ("g", "", 1),
     "depth": (".0f", "", 1),
-    "seed": (".0f", "", 1),
+    "runs": (".0f", "", 1),
     "cpu_minutes": (".1f", "min", 1),
     "seconds": (".0f", "s", 1),
     "peak_memory_mb": (".0f", "MB", 1),
@@ -100,8 +100,12 @@ class Value:
         )
 
 
-class UnansweredError(Exception):
-    """A number is missing or does not exist; the argument is the `Source` that says why."""
+class UnansweredError(ValueError):
+    """A number is missing or does not exist. Without a `source` that says why it is a mistake."""
+
+    def __init__(self, message: str = "", source: Source | None = None) -> None:
+        super().__init__(message)
+        self.source = source
 
 
 def query(find: Callable[..., Value]) -> Callable[..., Value]:
@@ -116,26 +120,22 @@ def query(find: Callable[..., Value]) -> Callable[..., Value]:
             try:
                 found = find(self, *arguments, **where)
             except UnansweredError as error:
-                found = Value(DASH, DASH, "", error.args[0])
+                if error.source is None:
+                    raise
+                found = Value(DASH, DASH, "", error.source)
             self._asked[key] = replace(found, key=key)
         return self._asked[key]
 
     return remembered
 
 
-def plain(x: Any) -> Any:
-    """Return a cell of a table as a number or text of Python, and None if it is empty."""
-    x = x.item() if hasattr(x, "item") else x
-    return None if x != x else x  # NaN alone differs from itself
-
-
 def shown(column: str, x: Any, source: Source) -> Value:
     """Return `x` in the style of its column, or raise UnansweredError if it is no finite number."""
-    x = plain(x)
-    if x is None or x in (math.inf, -math.inf):
-        raise UnansweredError(source)
+    x = x.item() if hasattr(x, "item") else x  # a number of NumPy as one of Python
     if isinstance(x, str):
         return Value(x, x, "", source)
+    if x is None or not math.isfinite(x):
+        raise UnansweredError(source=source)
     if column in STYLES:
         style, unit, scale = STYLES[column]
         return Value(scale * x, number(scale * x, style), unit, source)

@@ -36,6 +36,7 @@ class Results:
         self.folder = folder
         self.config = read_json(folder / "config.json")
         self.depths = self.config["compare_depths"]
+        self.budgets = sorted(self.config["budgets"])
         self.variants = read_variants()
         self.labels = quantity_labels()
         self.tables: dict[str, pd.DataFrame] = {}
@@ -49,19 +50,26 @@ class Results:
         return read_json(self.folder.parent / "data" / f"{self.config['dataset']}.json")
 
     def table(self, name: str) -> pd.DataFrame:
-        """Return tables/<name>.csv, or the claims as a table."""
+        """Return tables/<name>.csv, or the claims as a table with a row for each budget."""
         if name == "claims":
-            return pd.DataFrame(list(self.claims.values()))
+            claims = self.claims.values()
+            return pd.DataFrame([{**claim, **each} for claim in claims for each in claim["judged"]])
         if name not in self.tables:
             paths = {path.stem: path for path in self.folder.glob("tables/*.csv")}
             read = read_missing if name == "missing" else pd.read_csv
             self.tables[name] = read(known(name, paths, "table"))
         return self.tables[name]
 
+    def at_budget(self, table: str, where: dict[str, Any]) -> dict[str, Any]:
+        """Return `where` with the longest budget if it has none. "all" asks for every budget."""
+        default = self.budgets[-1] if "budget" in self.table(table) else "all"
+        where = where | {"budget": where.get("budget") or default}
+        return {name: x for name, x in where.items() if (name, x) != ("budget", "all")}
+
     def select(self, table: str, where: dict[str, Any]) -> pd.DataFrame:
         """Return the rows of a table that have these values; None stands for an empty cell."""
         rows = self.table(table)
-        for column, value in where.items():
+        for column, value in self.at_budget(table, where).items():
             if column in ("variant", "quantity"):
                 known(value, self.variants if column == "variant" else self.labels, column)
             cells = known(column, rows, f"column of {table}")
@@ -77,18 +85,40 @@ class Results:
         where = rows.loc[(rows["kind"] == kind).idxmax()].dropna().to_dict()
         return Source("tables/missing.csv", "", where, where.pop("reason"))
 
-    def lacking(self, kind: str, variant: str, depth: int) -> Exception:
-        """Return the error for a network that has no run, or no measurement."""
-        if source := self.reason(kind, variant, depth):
-            return UnansweredError(source)
-        return ValueError(f"the study has no {kind} of {variant} at depth {depth}")
+    def lacking(self, what: str, variant: str, depth: int) -> UnansweredError:
+        """Return the error for a network without a run or measurement, with its reason if known."""
+        source = self.reason(what.split()[0], variant, depth)
+        reason = f" ({source.statistic})" if source else ""
+        message = f"the study has no {what} of {variant} at depth {depth}{reason}"
+        return UnansweredError(message, source)
 
-    def of_runs(self, column: str, variant: str, depth: int) -> pd.Series:
-        """Return a column of the runs of a network, by seed."""
-        rows = self.select("runs", {"variant": variant, "depth": depth}).set_index("seed")
+    def of_runs(
+        self, column: str, variant: str, depth: int, budget: int | None = None
+    ) -> pd.Series:
+        """Return a column of a network's runs of a budget, by default the longest, by seed."""
+        where = {"variant": variant, "depth": depth, "budget": budget}
+        rows = self.select("runs", where).set_index("seed")
         if rows.empty:
             raise self.lacking("run", variant, depth)
         return known(column, rows, "column of runs").sort_index()
+
+    def of_quantity(self, name: str, variant: str, depth: int, checkpoint: str) -> pd.Series:
+        """Return a quantity of a network by seed. It is measured at the longest budget only."""
+        where = {"quantity": name, "variant": variant, "depth": depth, "checkpoint": checkpoint}
+        rows = self.select("quantities", where).set_index("seed")
+        if rows.empty:
+            error = self.lacking(f"measurement of {name} at {checkpoint}", variant, depth)
+            nowhere = Source("config.json", "", {}, "the study does not measure it")
+            raise UnansweredError(str(error), error.source or nowhere)
+        return rows["value"]
+
+    def is_at_edge(self, variant: str, depth: int) -> bool:
+        """Return whether a network's learning rate is the lowest or the highest that was tried."""
+        where, budget = {"variant": variant, "depth": depth}, self.budgets[-1]
+        if self.config["tuning"]["halving"]:  # then all rates had a quarter of the budget only
+            budget = budget // 4 or budget
+        tried = self.select("tuning", where | {"budget": budget})["lr"]
+        return self.select("runs", where)["lr"].isin([tried.min(), tried.max()]).any()
 
     def baseline(self, variant: str) -> str:
         """Return the name of the network that an intervention departs from."""
@@ -104,5 +134,5 @@ class Results:
         if len(differences) < 2:
             few = Source("tables/runs.csv", "train_error", {"variant": variant}, "too few seeds")
             reasons = [self.reason("run", name, deep) for name in networks]
-            raise UnansweredError(next(filter(None, reasons), few))
+            raise UnansweredError(source=next(filter(None, reasons), few))
         return mean_interval(100 * differences)

@@ -45,17 +45,13 @@ class KeepLineEnds(jinja2.ext.Extension):
 def environment(results: Results, sections: Path, asked: dict[str, Value]) -> jinja2.Environment:
     """Return Jinja as the sections use it; the values that they ask for are kept in `asked`."""
     values = Values(results, sections.parent / "claims.yaml", asked)
+    # Of blocks, values and comments. The usual braces occur in TeX and in the labels of pandoc.
+    delimiters = "<%", "%>", "<<", ">>", "<#", "#>"
     result = jinja2.Environment(
+        *delimiters,
         loader=jinja2.FileSystemLoader(sections),
         undefined=jinja2.StrictUndefined,
         finalize=printable,
-        # The usual braces occur in TeX and in the labels of pandoc.
-        variable_start_string="<<",
-        variable_end_string=">>",
-        block_start_string="<%",
-        block_end_string="%>",
-        comment_start_string="<#",
-        comment_end_string="#>",
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
@@ -64,8 +60,9 @@ def environment(results: Results, sections: Path, asked: dict[str, Value]) -> ji
     result.filters["literal"] = literal
     queries = {name: getattr(values, name) for name in dir(values) if not name.startswith("_")}
     result.globals |= queries | results.depths  # shallow and deep
+    for name in ("config", "variants", "budgets", "is_at_edge"):
+        result.globals[name] = getattr(results, name)
     result.globals |= {"table": table, "claims": list(results.claims.values())}
-    result.globals |= {"config": results.config, "variants": results.variants}
     return result
 
 

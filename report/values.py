@@ -2,6 +2,7 @@
 
 A query such as `mean("train_error", "plain_bn", 56)` reads a table, rounds, and returns the answer
 with its source. Nothing else may print a number: templates/numbers.lua refuses every other digit.
+The answer is at the study's longest budget unless the query says, for example, budget=2.
 
 A query about runs that are missing, or about the loss of a run that diverged, prints a dash with
 the reason as its source. Any other query without an answer raises a ValueError of one line.
@@ -17,16 +18,10 @@ import jinja2
 from analysis.summary import CONFIDENCE, mean_interval
 from models.files import read_json
 from report.claims import NOT_TESTED, POINTS, read_claims
-from report.printing import Source, UnansweredError, Value, listed, number, plain, query, shown
+from report.printing import Source, UnansweredError, Value, listed, number, query, shown
 from report.results import Results, flat, known
 
 SPOKEN = (POINTS, "decades", "decades of loss", "of the gradient's norm")  # units that prose says
-
-
-def from_table(table: str, column: str, where: dict, statistic: str = "") -> Source:
-    """Return the source of what was taken from the rows of a table."""
-    file = "claims.json" if table == "claims" else f"tables/{table}.csv"
-    return Source(file, column, where, statistic)
 
 
 class Values:
@@ -37,16 +32,21 @@ class Values:
         self._sentences = {claim.id: claim.sentences for claim in read_claims(claims)}
         self._asked = asked
 
+    def _from(self, table: str, column: str, where: dict, statistic: str = "") -> Source:
+        """Return the source of what was taken from the rows of a table."""
+        file = "claims.json" if table == "claims" else f"tables/{table}.csv"
+        return Source(file, column, self._results.at_budget(table, where), statistic)
+
     def rows(self, table: str, **where: Any) -> list[dict[str, Any]]:
         """Return rows for a loop, whose cells a query such as `cell` has to print."""
-        rows = self._results.select(table, where).to_dict("records")
-        return [{column: plain(x) for column, x in row.items()} for row in rows]
+        rows = self._results.select(table, where).astype(object)
+        return rows.where(rows.notna(), None).to_dict("records")
 
     @query
     def count(self, table: str, **where: Any) -> Value:
         """Print the number of rows of a table that have these values."""
         n = len(self._results.select(table, where))
-        return shown("", n, from_table(table, "", where, "rows"))
+        return shown("", n, self._from(table, "", where, "rows"))
 
     @query
     def distinct(self, table: str, *columns: str, **where: Any) -> Value:
@@ -55,7 +55,7 @@ class Values:
         for column in columns:
             known(column, rows, f"column of {table}")
         n = len(rows[list(columns)].drop_duplicates())
-        return shown("", n, from_table(table, ", ".join(columns), where, "distinct"))
+        return shown("", n, self._from(table, ", ".join(columns), where, "distinct"))
 
     @query
     def cell(self, table: str, column: str, **where: Any) -> Value:
@@ -66,41 +66,59 @@ class Values:
             raise self._results.lacking(kind, where["variant"], where["depth"])
         if len(found) != 1:
             raise ValueError(f"table {table}: {column} has {len(found)} values where {where}")
-        return shown(column, found[0], from_table(table, column, where))
+        return shown(column, found[0], self._from(table, column, where))
 
-    def _over_seeds(self, statistic: str, column: str, variant: str, depth: int) -> Value:
+    def _over_seeds(self, statistic: str, column: str, *network: Any) -> Value:
         """Return the mean of a column, or half the width of its interval."""
-        cells = self._results.of_runs(column, variant, depth)
-        where = {"variant": variant, "depth": depth}
-        source = from_table("runs", column, where, f"{statistic} over seeds")
+        cells = self._results.of_runs(column, *network)
+        where = dict(zip(("variant", "depth", "budget"), network, strict=True))
+        source = self._from("runs", column, where, f"{statistic} over seeds")
         if cells.isna().any():  # a run that diverged has an error and no loss
-            raise UnansweredError(source)
+            raise UnansweredError(source=source)
         mean, _, high, _ = mean_interval(cells)
         return shown(column, mean if statistic == "mean" else high - mean, source)
 
     @query
-    def mean(self, column: str, variant: str, depth: int) -> Value:
+    def mean(self, column: str, variant: str, depth: int, budget: int | None = None) -> Value:
         """Print the mean over seeds of train_error or test_error (%), or of train_loss (nats)."""
-        return self._over_seeds("mean", column, variant, depth)
+        return self._over_seeds("mean", column, variant, depth, budget)
 
     @query
-    def half(self, column: str, variant: str, depth: int) -> Value:
+    def half(self, column: str, variant: str, depth: int, budget: int | None = None) -> Value:
         """Print half the width of the interval over seeds."""
-        return self._over_seeds("half width of the interval", column, variant, depth)
+        return self._over_seeds("half width of the interval", column, variant, depth, budget)
 
     @query
-    def steps(self) -> Value:
-        """Print the number of steps that most runs have."""
-        steps = self._results.table("runs")["steps"].mode().max()
-        return shown("steps", steps, from_table("runs", "steps", {}, "mode"))
+    def steps(self, budget: int | None = None) -> Value:
+        """Print the number of steps that most runs of a budget have."""
+        steps = self._results.select("runs", {"budget": budget})["steps"].mode().max()
+        return shown("steps", steps, self._from("runs", "steps", {"budget": budget}, "mode"))
 
     @query
-    def at_chance(self) -> Value:
+    def steps_to_fit(self, variant: str, depth: int, threshold: float = 0.1) -> Value:
+        """Print the median of the steps to a training error; > if half of them do not get there."""
+        where = {"variant": variant, "depth": depth, "threshold": threshold}
+        rows = self._results.select("steps_to_fit", where)
+        if rows.empty:
+            raise self._results.lacking("run", variant, depth)
+        median, sign = rows["steps"].median(), "" if rows["reached"].mean() > 0.5 else ">\u202f"
+        source = self._from("steps_to_fit", "steps", where, "median")
+        return Value(median, sign + number(median, ",.0f"), "", source)
+
+    @query
+    def at_chance(self, budget: int | str | None = None) -> Value:
         """Print how many runs ended with the training loss of a uniform guess."""
-        guess = math.log(self._results.manifest["classes"]) - 0.01
-        n = (self._results.table("runs")["train_loss"] > guess).sum()
+        guess, where = math.log(self._results.manifest["classes"]) - 0.01, {"budget": budget}
+        n = (self._results.select("runs", where)["train_loss"] > guess).sum()
         what = f"rows above {guess:.3f}, the loss of a guess"
-        return shown("", n, from_table("runs", "train_loss", {}, what))
+        return shown("", n, self._from("runs", "train_loss", where, what))
+
+    @query
+    def count_at_edge(self) -> Value:
+        """Print how many networks have the lowest or highest learning rate that was tried."""
+        networks = self._results.select("runs", {})[["variant", "depth"]].drop_duplicates()
+        n = sum(self._results.is_at_edge(*network) for network in networks.itertuples(index=False))
+        return shown("", n, self._from("runs", "lr", {}, "networks at an edge of tuning.csv"))
 
     @query
     def change_part(self, variant: str, part: str) -> Value:
@@ -108,26 +126,13 @@ class Values:
         x = known(part, self._results.change(variant)._asdict(), "part of a change")
         networks = [variant, self._results.baseline(variant)]
         where = {"variant": networks, "depth": self._results.depths["deep"]}
-        source = from_table("runs", "train_error", where, f"difference within seeds: {part}")
+        source = self._from("runs", "train_error", where, f"difference within seeds: {part}")
         return shown("points", x, source)
 
     def change(self, variant: str) -> str:
         """Print the change of training error against the baseline, deep networks, in points."""
         mean, low, high = (self.change_part(variant, part) for part in ("mean", "low", "high"))
         return f"{mean} {POINTS} ({self.confidence()}% interval {low} to {high})"
-
-    @query
-    def half_gap(self, variant: str) -> Value:
-        """Print half of the baseline's gap with a minus sign: (shallow error - deep error) / 2.
-
-        An intervention whose change is below this number closes more than half of the gap.
-        """
-        baseline = self._results.baseline(variant)
-        depths = [self._results.depths[name] for name in ("shallow", "deep")]
-        shallow, deep = (self._results.of_runs("train_error", baseline, x) for x in depths)
-        where = {"variant": baseline, "depth": depths}
-        source = from_table("runs", "train_error", where, "half of the difference of means")
-        return shown("points", 50 * (shallow - deep).mean(), source)
 
     @query
     def count_changes(self, kind: str, side: str = "any") -> Value:
@@ -144,21 +149,17 @@ class Values:
                 if known(side, sides, "side") and self._results.baseline(variant).startswith(kind):
                     found.append(variant)
         where = {"variant": found, "depth": self._results.depths["deep"]}
-        return shown("", len(found), from_table("runs", "train_error", where, "variants"))
+        return shown("", len(found), self._from("runs", "train_error", where, "variants"))
 
     @query
     def quantity(self, name: str, variant: str, depth: int, checkpoint: str = "init") -> Value:
         """Print the mean of a quantity over the measured seeds."""
         where = {"quantity": name, "variant": variant, "depth": depth, "checkpoint": checkpoint}
-        cells = self._results.select("quantities", where)["value"]
-        if cells.empty:
-            measured = ["init", "end", *self._results.table("quantities")["checkpoint"]]
-            known(checkpoint, dict.fromkeys(measured), "checkpoint")
-            reason = self._results.reason("measurement", variant, depth)
-            nowhere = Source("config.json", "", {}, "the study does not measure it")
-            raise UnansweredError(reason or nowhere)
-        source = from_table("quantities", "value", where, "mean over seeds")
-        return shown("", float(cells.mean(skipna=False)), source)
+        measured = ["init", "end", *self._results.table("quantities")["checkpoint"]]
+        known(checkpoint, dict.fromkeys(measured), "checkpoint")
+        cells = self._results.of_quantity(name, variant, depth, checkpoint)
+        mean = cells.mean(skipna=False)
+        return shown("", mean, self._from("quantities", "value", where, "mean over seeds"))
 
     @query
     def count_correlations(self, target: str, method: str, side: str) -> Value:
@@ -168,19 +169,21 @@ class Values:
         ends = rows[["low", "high"]].mul(rows["sign"], axis=0)  # positive: as predicted
         sides = {"predicted": ends.min(axis=1) > 0, "opposite": ends.max(axis=1) < 0}
         n = known(side, sides, "side").sum()
-        return shown("", n, from_table("rank_correlation", "low, high", where, "quantities"))
+        return shown("", n, self._from("rank_correlation", "low, high", where, "quantities"))
 
-    def claim(self, name: str) -> dict[str, Any]:
+    def claim(self, name: str, budget: int | None = None) -> dict[str, Any]:
         """Return a claim of claims.json, for conditions."""
-        return known(name, self._results.claims, "claim")
+        claim = known(name, self._results.claims, "claim")
+        budgets = {str(each["budget"]): each for each in claim["judged"]}
+        return claim | known(str(budget), budgets, "budget of the claims") if budget else claim
 
     @query
-    def of_claim(self, name: str, column: str) -> Value:
+    def of_claim(self, name: str, column: str, budget: int | None = None) -> Value:
         """Print a field of a claim, such as effect, ci_low, n or not_tested."""
-        claim, where = self.claim(name), {"id": name}
-        x, source = known(column, claim, "field of a claim"), from_table("claims", column, where)
+        claim, where = self.claim(name, budget), {"id": name, "budget": budget}
+        x, source = known(column, claim, "field of a claim"), self._from("claims", column, where)
         if x is None:
-            raise UnansweredError(from_table("claims", "", where, claim["not_tested"]))
+            raise UnansweredError(source=self._from("claims", "", where, claim["not_tested"]))
         if column in ("effect", "ci_low", "ci_high"):
             if claim["unit"] == POINTS:
                 return shown("points", x, source)
@@ -198,9 +201,9 @@ class Values:
         effect = f"{mean} {unit}" if unit in SPOKEN else mean
         return form.format(effect, f"{self.confidence()}% interval {low} to {high}")
 
-    def verdict(self, name: str, cell: bool = False) -> str:
+    def verdict(self, name: str, cell: bool = False, budget: int | None = None) -> str:
         """Print a verdict as a link to the claim's row: in Markdown or, in a `cell`, in HTML."""
-        verdict = self.claim(name)["verdict"]
+        verdict = self.claim(name, budget)["verdict"]
         kind = verdict.replace(" ", "-")
         if cell:
             return f'<a href="#claim-{name}" class="verdict {kind}">{verdict}</a>'
@@ -220,13 +223,18 @@ class Values:
 
     @jinja2.pass_environment
     def finding(self, environment: jinja2.Environment, name: str) -> str:
-        """Print `says` and, in brackets, the verdict, and the effect unless the sentence has it."""
+        """Print `says` and, in brackets, effect, verdict, and the verdicts that differ from it."""
         sentence, verdict = self.says(environment, name), self.verdict(name)
-        if self.claim(name)["verdict"] == NOT_TESTED:
-            return sentence.replace(NOT_TESTED, verdict, 1)
+        claim, others = self.claim(name), ""
+        for each in claim["judged"][:-1]:
+            if each["verdict"] not in (claim["verdict"], NOT_TESTED):
+                budget = self.of_claim(name, "budget", each["budget"])
+                others += f"; {self.verdict(name, budget=each['budget'])} at a budget of {budget}"
+        if claim["verdict"] == NOT_TESTED:
+            return f"{sentence.replace(NOT_TESTED, verdict, 1).removesuffix('.')}{others}."
         if str(self.of_claim(name, "effect")) not in sentence:
             verdict = self.effect(name, "{}, {}; ") + verdict
-        return f"{sentence.removesuffix('.')} ({verdict})."
+        return f"{sentence.removesuffix('.')} ({verdict}{others})."
 
     @query
     def setting(self, key: str) -> Value:
@@ -242,10 +250,11 @@ class Values:
         """Print an entry of provenance.json by its dotted path, or the sum runs.cpu_minutes."""
         record = read_json(self._results.folder / "provenance.json")
         minutes = sum(run["cpu_seconds"] for run in record["runs"].values()) / 60
-        absent = key.startswith("rules.") and key.split(".")[1] not in record["rules"]
-        if absent and self._results.config["partial"]:
-            raise UnansweredError(Source("provenance.json", "", {}, "the study is not finished"))
-        x = known(key, flat(record) | {"runs.cpu_minutes": minutes}, "record")
+        entries = flat(record) | {"runs.cpu_minutes": minutes}
+        if key.startswith("rules.") and key not in entries and self._results.config["partial"]:
+            unfinished = Source("provenance.json", "", {}, "the study is not finished")
+            raise UnansweredError(source=unfinished)
+        x = known(key, entries, "record")
         return shown(key.split(".")[-1], x, Source("provenance.json", key))
 
     @query

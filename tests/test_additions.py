@@ -36,7 +36,7 @@ def test_a_variant_touches_two_files_and_runs_alone(finished: Path) -> None:
         "workflow/config/variants.yaml": ("plain_dirac:\n", entry + factors),
         "workflow/config/quick.yaml": ("residual_fixup]", "residual_thin, "),
     }) == 2  # fmt: skip
-    assert planned(finished) == {"tune": 2, "train": 4, "measure": 1, **TABLES}
+    assert planned(finished) == {"cell": 2, "measure": 1, **TABLES}
 
 
 def test_a_level_of_a_factor_touches_two_files(tmp_path: Path) -> None:
@@ -165,7 +165,8 @@ def test_a_measure_a_figure_and_a_claim_touch_seven_files_and_reach_the_paper(
 
     # Measure one network only, and put its rows into the tables.
     study = finished / "results/quick"
-    runs = [f"{study}/runs/plain/depth{depth}/seed{seed}" for depth in (8, 14) for seed in (0, 1)]
+    folder = f"{study}/runs/plain"
+    runs = [f"{folder}/depth{depth}/budget2/seed{seed}" for depth in (8, 14) for seed in (0, 1)]
     at_end = json.dumps({"weight_size": {"at": ["end"]}})
     out = ("--out", str(study / "measures/new"))
     run(finished, "-m", "analysis.measure", "--measures", at_end, *out, "--runs", *runs)

@@ -5,7 +5,6 @@ in settings are in test_config.py, in variants and runs in test_variant.py, in Y
 test_files.py, in claims in test_claims.py and in the text of the paper in test_render.py.
 """
 
-import argparse
 import copy
 import functools
 import gzip
@@ -27,23 +26,22 @@ from hypothesis import strategies as st
 from PIL import Image
 from test_data import cifar_archive, idx, photos
 from test_import_checkpoint import published, saved
+from test_variant import RUN, replaced
 
 from models import import_checkpoint, tensors
 from models.data import prepare, readers
 from models.data.prepare import Dataset
 from models.files import read_yaml
-from models.training.loop import total_steps
-from models.training.train import read_spec
+from models.training.cell import read_spec
+from models.training.lanes import Stack
 from models.typed import typed
-from models.variant import Run, read_variants
+from models.variant import Cell, read_variants
 from workflow.config import DEFAULT, Study
 from workflow.plan import Plan
 
 SETTINGS = read_yaml(DEFAULT)
 VARIANTS = read_variants()
 PLAN = Plan(typed(Study, SETTINGS), VARIANTS, (4000, (1, 1, 40)))
-SPEC = json.loads(PLAN.specification("plain_bn", 20, 5))
-SPEC["train"]["lr"] = 0.1
 LEAVES = {"path": "photos", "size": 16, "channels": 3, "test_share": 0.25}
 
 
@@ -59,13 +57,13 @@ def main(module: object, *arguments: str) -> Callable:
 
 
 def spec(text: str) -> Callable:
-    return lambda: read_spec(argparse.Namespace(spec=text, start=None))
+    return lambda: read_spec(text)
 
 
 def training(changes: dict[str, object]) -> Callable:
-    run = typed(Run, {**SPEC, "train": {**SPEC["train"], **changes}})
+    run = replaced(RUN, train=replaced(RUN.train, **changes))
     pictures = Dataset(torch.zeros(12, 1, 8, 8), torch.zeros(12), None, None, 2)
-    return lambda: total_steps(run, pictures)
+    return lambda: Stack([run], pictures)
 
 
 def checkpoint(content: object) -> Callable:
@@ -154,7 +152,7 @@ BAD = [
     # The specification of a run
     (spec, "{}", "--spec: dataset is missing: name of the data set"),
     (spec, "{,", "--spec: is not JSON: "),
-    (training, {"batch_size": 13}, "train.batch_size: 13 is more than the 12 training"),
+    (training, {"batch_size": 13}, "batch_size: 13 is more than the 12 training"),
     # Checkpoints
     (checkpoint, Hostile(), "error: resnet.th: not a checkpoint: Weights only load failed."),
     (checkpoint, b"", "error: resnet.th: not a checkpoint: EOFError"),
@@ -268,12 +266,10 @@ def test_mutated_settings_are_refused_by_name_or_work(bad: dict) -> None:
         return
     plan = Plan(study, VARIANTS, PLAN.images)
     for name, depth in plan.cells():
-        seed, rate = study.seeds[0], study.tuning.lrs[0]
-        written = json.loads(plan.specification(name, depth, seed))
-        written["train"]["lr"] = rate
-        run = typed(Run, written)
-        assert (run.variant, run.depth, run.seed, run.train.lr) == (name, depth, seed, rate)
-        assert re.fullmatch(r"results/\w+/runs/\w+/depth\d+/seed\d+", plan.run(name, depth, seed))
+        cell = typed(Cell, json.loads(plan.cell(name, depth)))
+        assert (cell.variant, cell.depth, cell.seeds) == (name, depth, study.seeds)
+        folder = plan.run(name, depth, study.budgets[0], study.seeds[0])
+        assert re.fullmatch(r"results/\w+/runs/\w+/depth\d+/budget\d+/seed\d+", folder)
 
 
 HOSTILE = ["$(touch hacked)", "it's", "../up", "caf\u00e9", "a\n", "\x1b[31ma\x00", "x" * 65]

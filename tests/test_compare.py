@@ -26,7 +26,7 @@ def test_every_difference_is_listed_with_a_dash_for_nothing(studies: tuple[Path,
     assert page.count("There is no difference.") == page.count("<h2") == 6
     assert "<td>" not in page
     rewrite(new / "values.json", lambda x: x["values"][1].update(text="<b>52.0</b>"))
-    rewrite(new / "claims.json", lambda x: x["claims"][0].update(verdict="contradicted"))
+    rewrite(new / "claims.json", lambda x: x["claims"][0]["judged"][1].update(verdict="open"))
     rewrite(new / "provenance.json", lambda x: x["config"]["training"].update(momentum=0.8))
     rewrite(new / "provenance.json", lambda x: x["code"].update({"models/network.py": "1" * 64}))
     rewrite(new / "provenance.json", lambda x: x["packages"].update(numpy="2.0"))
@@ -34,7 +34,7 @@ def test_every_difference_is_listed_with_a_dash_for_nothing(studies: tuple[Path,
     page = compare(old, new)
     for name, before, after in [
         ("mean(&#34;error&#34;, &#34;b&#34;)", "51.3", "&lt;b&gt;52.0&lt;/b&gt;"),
-        ("deeper", "supported", "contradicted"),
+        ("deeper, budget 16", "supported", "open"),
         ("training.momentum", "0.9", "0.8"),
         ("models/network.py", "0" * 12, "1" * 12),
         ("numpy", "–", "2.0"),

@@ -9,7 +9,7 @@ from models.files import read_constant, read_yaml
 from models.variant import read_variants
 from workflow.config import DEFAULT, MEASURES, image_folders, load_study, merged
 
-STUDIES = ("quick", "fashion_mnist", "cifar10")
+STUDIES = ("quick", "full", "fashion_mnist", "cifar10")
 OWN = {"dataset": "leaves", "image_folder": {"path": "photos", "size": 16}}
 
 # Changes of the default study, and the beginning of the message that refuses them.
@@ -43,11 +43,16 @@ BAD = [
     ({"variants": ["plain_nb"]}, "variants: 'plain_nb' is not known; did you mean plain_bn?"),
     ({"variants": ["plain"]}, "variants: plain_bn is missing; the claims compare it"),
     ({"interventions": ["plain"]}, "interventions: 'plain' is among variants too"),
-    ({"compare_depths": {"deep": 44}}, "compare_depths.deep: 44 is not among [8, 20, 32, 56]"),
-    ({"compare_depths": {"deep": 8}}, "compare_depths: shallow 20 is not below 8"),
-    ({"tuning": {"seed": 5}}, "tuning.seed: 5 is among seeds [5, 6, 7, 8, 9]; take another"),
+    ({"compare_depths": {"deep": 44}}, "compare_depths.deep: 44 is not among ["),
+    ({"compare_depths": {"deep": 14}}, "compare_depths: shallow 20 is not below 14"),
+    ({"seeds": [5, 6], "tuning": {"seeds": [4, 5]}}, "tuning.seeds: 5 is among seeds [5, 6]; take"),
     ({"training": {"batch_size": 4001}}, "training.batch_size: 4001 is more than the 4000 train"),
     ({"training": {"warmup_steps": 124}}, "training.warmup_steps: 124 leaves none of the 124"),
+    (  # of the shortest budget, also if that is one for the trial of a rate
+        {"budgets": [5], "tuning": {"halving": True}, "training": {"warmup_steps": 62}},
+        "training.warmup_steps: 62 leaves none of the 62",
+    ),
+    ({"budgets": [2, 0]}, "budgets.1: 0 is not greater than or equal to 1"),
 ]
 
 
@@ -70,8 +75,8 @@ def test_each_study_is_accepted(name: str) -> None:
 def test_files_and_overrides_merge_mappings_and_replace_the_rest(tmp_path: Path) -> None:
     path = tmp_path / "study.yaml"
     path.write_text("seeds: [1, 2]\ntuning: {lrs: [0.5]}\nmeasures: {ntk: {examples: 8}}\n")
-    study = load_study([path], {"tuning": {"seed": 3}})
-    assert (study.seeds, study.tuning.lrs, study.tuning.seed) == ([1, 2], [0.5], 3)
+    study = load_study([path], {"tuning": {"seeds": [3]}})
+    assert (study.seeds, study.tuning.lrs, study.tuning.seeds) == ([1, 2], [0.5], [3])
     assert study.measures.ntk.examples == 8
     assert study.measures.ntk.at == load_study().measures.ntk.at
 
@@ -88,8 +93,8 @@ def test_a_folder_that_snakemake_would_misread_is_refused(name: str, tmp_path: P
         image_folders(study)
 
 
-def test_the_default_study_measures_and_trains_all_that_there_is() -> None:
-    study = load_study()
+def test_the_full_study_measures_and_trains_all_that_there_is() -> None:
+    study = load_study([ROOT / "workflow/config/full.yaml"])
     assert {*study.variants, *study.interventions} == read_variants().keys()
     assert all(getattr(study.measures, name) for name in MEASURES)
 
@@ -97,7 +102,7 @@ def test_the_default_study_measures_and_trains_all_that_there_is() -> None:
 def test_every_key_is_explained() -> None:
     printed = command("workflow.config").stdout.splitlines()
     keys, meanings = printed[::2], printed[1::2]
-    assert "training.epochs = 2" in keys
+    assert "budgets = [2, 16]" in keys
     assert meanings[keys.index("training.momentum = 0.9")].endswith("(number from 0 below 1)")
     assert meanings[keys.index('device = "auto"')].endswith("(auto | cpu | cuda)")
     settings = {line.split(" = ")[0] for line in keys}

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import QUICK, copy_project, snakemake
+from conftest import QUICK, ROOT, copy_project, snakemake
 
 
 def planned(folder: Path) -> dict[str, int]:
@@ -15,7 +15,7 @@ def planned(folder: Path) -> dict[str, int]:
     return {rule: int(n) for rule, n in jobs}
 
 
-FIGURES = 21
+FIGURES = len(list((ROOT / "analysis/figures").glob("[a-z]*.py")))
 WRITING = {"claims": 1, "rank_correlation": 1, "render": 1}
 TABLES = {"tables": 1, "figure": FIGURES, **WRITING}
 COMMENT = ('"""', '"""Really. ')
@@ -30,7 +30,7 @@ EDITS = {
     "a figure": ("analysis/figures/interaction.py", *COMMENT, {"figure": 1, "render": 1}),
     "the tables": ("analysis/tables.py", *COMMENT, TABLES),
     "the training": (
-        "models/training/evaluate.py", *COMMENT, {"tune": 16, "train": 33, "measure": 8, **TABLES},
+        "models/training/evaluate.py", *COMMENT, {"cell": 16, "measure": 8, **TABLES},
     ),
     "a measure": ("analysis/measures/ntk.py", *COMMENT, {"measure": 8, **TABLES}),
     "a setting of a measure": (
@@ -38,11 +38,19 @@ EDITS = {
     ),
     "one more seed": (  # it is measured as well
         "workflow/config/quick.yaml", "seeds: [0, 1]", "seeds: [0, 1, 2]",
-        {"train": 16, "measure": 8, **TABLES},
+        {"cell": 16, "measure": 8, **TABLES},
+    ),
+    "one more budget": (
+        "workflow/config/quick.yaml", "budgets: [1, 2]", "budgets: [1, 2, 3]",
+        {"cell": 16, "measure": 8, **TABLES},
+    ),
+    "one more rate": (
+        "workflow/config/quick.yaml", "lrs: [0.1, 0.3, 1.0]", "lrs: [0.03, 0.1, 0.3, 1.0]",
+        {"cell": 16, "measure": 8, **TABLES},
     ),
     "the factors of a variant": (
         "workflow/config/variants.yaml", "{shortcut: none, norm: none}", "{norm: none}",
-        {"tune": 2, "train": 4, "measure": 1, **TABLES},
+        {"cell": 2, "measure": 1, **TABLES},
     ),
     "the label of a variant": (
         "workflow/config/variants.yaml", "label: plain + BN\n", "label: plain with BN\n",
@@ -82,12 +90,12 @@ def test_only_a_study_for_gpus_waits_for_one(tmp_path: Path) -> None:
     for device, gpu in (("cpu", "gpu=0"), ("cuda", "gpu=1")):
         dry = snakemake(project, *QUICK, "--dry-run", f"--config=device={device}").stdout
         limited = [line for line in dry.splitlines() if "runtime=" in line]
-        assert len(limited) == 16 + 33 + 8  # tuned, trained, measured
+        assert len(limited) == 16 + 8  # trained, measured
         assert all(f"{gpu}," in line for line in limited)
 
 
 def test_a_dry_run_of_a_long_study_tells_its_forecast(tmp_path: Path) -> None:
     long = ("--configfile", "workflow/config/cifar10.yaml", "--config", "device=cuda")
     dry = snakemake(copy_project(tmp_path), "--cores", "2", *long, "--dry-run", "--quiet", "all")
-    pattern = r"^jobs: 20 tune, 100 train, 4 measure; about \d+ GPU-hours$"
+    pattern = r"^jobs: 20 cell, 4 measure; about \d+ GPU-hours$"
     assert len(re.findall(pattern, dry.stderr, re.MULTILINE)) == 1

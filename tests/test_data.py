@@ -17,7 +17,7 @@ from conftest import command
 from PIL import Image
 
 from models.data import readers
-from models.data.augment import crop_and_flip
+from models.data.augment import crop_and_flip, draw_crops
 from models.data.prepare import Dataset, load, moments, prepare, standardised
 from models.data.readers import SOURCES, Arrays, ImageFolder
 
@@ -201,13 +201,11 @@ def test_standardisation_is_by_channel_of_the_training_set() -> None:
 @pytest.mark.parametrize("shape", [(40, 3, 9, 11), (40, 2, 1, 12)])
 def test_augmentation_equals_a_loop_over_images(shape: tuple[int, ...]) -> None:
     images = torch.randn(shape)
-    augmented = crop_and_flip(images, torch.Generator().manual_seed(3))
-    generator = torch.Generator().manual_seed(3)
     count, _, height, width = shape
+    crops = draw_crops(count, (height, width), torch.Generator().manual_seed(3))
+    augmented = crop_and_flip(images, crops)
+    tops, lefts, flips = crops.T
     down = 4 if height > 1 else 0
-    tops = torch.randint(0, 2 * down + 1, (count, 1), generator=generator)
-    lefts = torch.randint(0, 9, (count, 1), generator=generator)
-    flips = torch.randint(0, 2, (count, 1), generator=generator)
     for i in range(count):
         padded = torch.zeros(shape[1], height + 2 * down, width + 8)
         padded[:, down : down + height, 4 : 4 + width] = images[i]

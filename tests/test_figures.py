@@ -12,10 +12,11 @@ import pytest
 from conftest import ROOT
 
 from analysis.figure import main, rows_of
-from analysis.figures import gradient_flow, identity_distance
+from analysis.figures import error_by_budget, gradient_flow, identity_distance, steps_to_fit
 from analysis.figures.forest import paired_changes
 from analysis.quantity_labels import quantity_labels
-from analysis.style import BASELINES, DASHES, MARKERS, ordered
+from analysis.style import BASELINES, DASHES, MARKERS, apply, ordered
+from analysis.tables import steps_to_fit_table
 from models.files import read_constant
 
 
@@ -54,12 +55,18 @@ def results(tmp_path: Path) -> Path:
         "interventions": ["plain_dirac", "residual_fixup"],
         "depths": [8, 14, 20],
         "compare_depths": {"deep": 14, "shallow": 8},
+        "budgets": [16, 2],
     }
     rows = pd.DataFrame({"variant": [*study["variants"], *study["interventions"], "plain_bn"]})
-    rows = rows.merge(pd.Series([8, 14, 20, 26], name="depth"), how="cross")
+    for column, values in {"depth": [8, 14, 20, 26], "budget": [2, 16], "seed": [0, 1]}.items():
+        rows = rows.merge(pd.Series(values, name=column), how="cross")
+    rows = rows.assign(steps=60 * rows["budget"], train_error=rows["depth"] / 50, test_error=0.7)
     (tmp_path / "tables").mkdir()
-    rows.assign(train_error=0.5, test_error=0.7).to_csv(tmp_path / "tables/runs.csv", index=False)
+    rows.to_csv(tmp_path / "tables/runs.csv", index=False)
+    steps = steps_to_fit_table(rows.assign(dataset="d", epochs=rows["budget"]), 2)
+    steps.to_csv(tmp_path / "tables/steps_to_fit.csv", index=False)
     (tmp_path / "config.json").write_text(json.dumps(study))
+    apply()
     return tmp_path
 
 
@@ -67,7 +74,39 @@ def test_a_figure_draws_the_rows_that_its_script_asks_for(results: Path) -> None
     expected = {("variants", "depths"): 2 * 3, ("all", "compare_depths"): 4 * 2}
     for rows, count in {**expected, ("variants", "deep"): 2, (None, None): 5 * 4}.items():
         drawn = rows_of(SimpleNamespace(TABLE="runs", ROWS=rows), results)
-        assert (len(drawn), "plain_bn" in set(drawn["variant"])) == (count, rows == (None, None))
+        assert len(drawn) == count * 2  # seeds
+        assert ("plain_bn" in set(drawn["variant"])) == (rows == (None, None))
+        assert set(drawn["budget"]) == {16}  # the longest
+    every = rows_of(SimpleNamespace(TABLE="runs", BUDGETS="all"), results)
+    assert set(every["budget"]) == {2, 16}
+
+
+def test_errors_are_drawn_against_the_steps_of_budgets(results: Path) -> None:
+    table = rows_of(error_by_budget, results)
+    table.loc[table.index[0], "steps"] = 3  # this run diverged
+    figure = error_by_budget.draw(table)
+    plain = figure.axes[0]
+    for line, depth in zip(plain.lines, (8, 14, 20), strict=True):
+        assert line.get_xdata().tolist() == pytest.approx([120, 960])
+        assert line.get_ydata().tolist() == pytest.approx([2 * depth, 2 * depth])
+    assert [text.get_text() for text in plain.texts] == ["8", "14", "20"]
+    plt.close(figure)
+
+
+def test_a_network_that_does_not_fit_is_drawn_as_a_lower_bound(results: Path) -> None:
+    path = results / "tables/steps_to_fit.csv"
+    table = pd.read_csv(path)
+    fits = (table["variant"] == "residual") & (table["depth"] < 20)
+    table.loc[fits, ["steps", "reached"]] = [300.0, True]
+    table.loc[fits & (table["seed"] == 1), "reached"] = table["depth"] < 14
+    table.to_csv(path, index=False)
+    figure = steps_to_fit.draw(rows_of(steps_to_fit, results))
+    (axes,) = figure.axes
+    bounds = [line for line in axes.lines if line.get_fillstyle() == "none"]
+    drawn = [place for line in bounds for place in line.get_xydata().tolist()]
+    # One of two seeds is not enough.
+    assert drawn == [[8, 960], [14, 960], [20, 960], [14, 300], [20, 960]]
+    plt.close(figure)
 
 
 def test_the_same_rows_give_the_same_bytes(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:

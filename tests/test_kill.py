@@ -1,5 +1,6 @@
-"""Test that the whole workflow survives a kill, and that a GPU runs one job at a time."""
+"""Test that the whole workflow survives a kill, and that a GPU runs one cell at a time."""
 
+import json
 import os
 import re
 import signal
@@ -9,6 +10,7 @@ import time
 from pathlib import Path
 
 import pandas as pd
+import psutil
 import pytest
 from conftest import QUICK, copy_project, environment, snakemake
 
@@ -40,48 +42,91 @@ def same_results(one: Path, other: Path) -> int:
     return total
 
 
+def trained(results: Path) -> dict[Path, int]:
+    """Return when each finished run was written, those that tried a learning rate too."""
+    return {path: path.stat().st_mtime_ns for path in results.rglob("metrics.json")}
+
+
+def half_done(results: Path) -> list[Path]:
+    """Return the folders of those cells whose runs of the first budget alone are done."""
+    cells = [path.parents[2] for path in results.glob("runs/*/*/budget1/seed1/metrics.json")]
+    return [cell for cell in cells if not (cell / "budget2").exists()]
+
+
 def test_a_killed_workflow_is_finished_by_the_same_command(
     quick_study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Send SIGKILL to all of its processes, which is what they see of a power cut."""
     folder = copy_project(tmp_path)
-    runs = folder / "results/quick/runs"
+    results = folder / "results/quick"
     first = start(folder, *QUICK)
-    while len(list(runs.rglob("metrics.json"))) < 3:
+    while not (list(results.glob("cells/*/*.json")) and half_done(results)):
         assert first.poll() is None, first.stderr.read()
         time.sleep(0.05)
     os.killpg(first.pid, signal.SIGKILL)
     first.communicate()
-    done = {path: path.stat().st_mtime_ns for path in runs.rglob("metrics.json")}
-    refused = snakemake(folder, *QUICK)  # over its lock, or over files that are half written
+    assert half_done(results)
+    done = trained(results)
+    refused = snakemake(folder, *QUICK)  # over its lock, or a file whose end it has not noted
     assert refused.returncode == 1
     assert re.search("LockException|IncompleteFilesException", refused.stderr)
     assert snakemake(folder, *QUICK, "--unlock").returncode == 0
     again = snakemake(folder, *QUICK, "--rerun-incomplete")
     assert again.returncode == 0, again.stderr[-3000:]
-    compared = same_results(quick_study, folder / "results/quick")
-    repeated = sum(path.stat().st_mtime_ns != when for path, when in done.items())
+    compared = same_results(quick_study, results)
     with capsys.disabled():
-        print(f"\nkilled after {len(done)} runs; {repeated} repeated; {compared} bytes are equal")
-    assert repeated <= 2  # those whose end Snakemake had not noted yet
-    assert not list(folder.rglob("resume.pt"))
+        print(f"\nkilled after {len(done)} runs; {compared} bytes are equal")
+    # A run is written again only if it was being written, after all of its steps.
+    for path in [path for path, when in done.items() if path.stat().st_mtime_ns != when]:
+        metrics = json.loads(path.read_text())
+        assert metrics["record"]["resumed_after_step"] == metrics["steps"], path
+    assert not list(folder.rglob("*resume.pt"))
+
+
+def test_ctrl_c_ends_everything_and_nothing_is_lost(tmp_path: Path) -> None:
+    """Interrupt Snakemake and its job at once, as a terminal does."""
+    folder = copy_project(tmp_path)
+    config = folder / "workflow/config/quick.yaml"
+    config.write_text(config.read_text().replace("budgets: [1, 2]", "budgets: [300]"))
+    job = (*QUICK, "--", "results/quick/cells/plain/depth14.json")
+    first = start(folder, *job)
+    log = folder / "results/quick/logs/cell/plain/depth14.log"
+    while not log.exists() or "it/s" not in log.read_text():
+        assert first.poll() is None, first.stderr.read()
+        time.sleep(0.05)
+    group = psutil.Process(first.pid).children(recursive=True)
+    os.killpg(first.pid, signal.SIGINT)
+    said = first.communicate(timeout=60)[1]
+    assert first.returncode == 1
+    assert "Traceback" not in said
+    assert not psutil.wait_procs(group, timeout=20)[1]
+    assert "told to end: saved after step" in log.read_text()
+    saved = [path.name for path in (folder / "results/quick/cells").rglob("*.*")]
+    assert saved == ["depth14.resume.pt"]
+
+    again = start(folder, *job)
+    while "going on after step" not in log.read_text():
+        assert again.poll() is None, again.stderr.read()
+        time.sleep(0.05)
+    os.killpg(again.pid, signal.SIGINT)
+    again.communicate(timeout=60)
 
 
 @pytest.mark.parametrize(("asked", "overlap"), [((), False), (("--resources", "gpu=2"), True)])
-def test_two_trainings_share_a_gpu_only_when_asked_to(
+def test_two_cells_share_a_gpu_only_when_asked_to(
     asked: tuple[str, ...], overlap: bool, tmp_path: Path
 ) -> None:
-    """Run two trainings where nvidia-smi reports one GPU and there are two cores."""
+    """Train two cells where nvidia-smi reports one GPU and there are two cores."""
     folder = copy_project(tmp_path)
     tool = folder / "bin/nvidia-smi"
     tool.parent.mkdir()
     tool.write_text("#!/bin/sh\necho 'GPU 0: Make-believe (UUID: GPU-0)'\n")
     tool.chmod(0o755)
-    cells = [f"results/quick/tuning/plain/depth{depth}/chosen.json" for depth in (8, 14)]
+    cells = [f"results/quick/cells/plain/depth{depth}.json" for depth in (8, 14)]
     job = start(folder, *cells, *QUICK, *asked, path=f"{tool.parent}{os.pathsep}")
     said = job.communicate()[1]
     assert job.returncode == 0, said
-    pattern = r"^(?:(?:local)?rule tune|Finished jobid: \d+ \(Rule: tune\))"
+    pattern = r"^(?:(?:local)?rule cell|Finished jobid: \d+ \(Rule: cell\))"
     events = re.findall(pattern, said, re.MULTILINE)
     assert len(events) == 4
-    assert ("rule tune" in events[1]) == overlap, events
+    assert ("rule cell" in events[1]) == overlap, events

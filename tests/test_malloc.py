@@ -69,8 +69,8 @@ def test_a_library_that_cannot_be_loaded_is_not_preloaded(
 def test_jobs_use_mimalloc(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("LD_PRELOAD", raising=False)
     folder = copy_project(tmp_path)
-    path = folder / "models/training/train.py"
+    path = folder / "models/training/cell.py"
     path.write_text(path.read_text().replace("import argparse\n", f"import argparse\n{MAPPED}\n"))
-    done = snakemake(folder, "results/quick/runs/plain/depth8/seed0/metrics.json", *QUICK)
+    done = snakemake(folder, "results/quick/cells/plain/depth8.json", *QUICK)
     assert done.returncode == 0, done.stderr
     assert LIBRARY.name in done.stdout

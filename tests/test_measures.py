@@ -28,10 +28,10 @@ from models.data.prepare import Dataset
 from models.files import read_constant
 from models.initialise import initialise
 from models.network import Network
+from models.training.cell import train_stack, write_run
 from models.training.loop import batches
 from models.training.optimiser import lr_factor
 from models.training.state import Resume
-from models.training.train import train_and_write
 from models.variant import Factors, Run
 
 DIRAC = Factors(shortcut="none", norm="none", init="dirac")
@@ -77,13 +77,14 @@ def measured(name: str, factors: Factors, settings: dict | None = None, **sizes:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> list[TrainedRun]:
     """Return two seeds of a residual network with BatchNorm, really trained."""
-    data, runs = make_data(), []
-    for seed in (0, 1):
-        folder = tmp_path_factory.mktemp("run")
-        resume = Resume(folder / "resume.pt", "it", math.inf)
-        train_and_write(make_run(RESIDUAL_BN, seed=seed), data, folder, None, resume, 1)
-        runs.append(read_trained(folder, data))
-    return runs
+    data, runs = make_data(), [make_run(RESIDUAL_BN, seed=seed) for seed in (0, 1)]
+    folders = [tmp_path_factory.mktemp("run") for _ in runs]
+    resume = Resume(folders[0] / "resume.pt", "cpu", math.inf)
+    resume.begin(runs)
+    results = train_stack(runs, data, [], resume, None)
+    for folder, run, result in zip(folders, runs, results, strict=True):
+        write_run(folder, run, result, {})
+    return [read_trained(folder, data) for folder in folders]
 
 
 def loss_of(network: nn.Module, x: Tensor, y: Tensor) -> Tensor:
@@ -112,7 +113,7 @@ def test_a_subject_has_the_statistics_the_batch_and_the_next_weights_of_training
         seen = network.layers["stem"].conv(data.train_inputs).mean((0, 2, 3))
     assert torch.allclose(network.layers["stem"].norm.running_mean, seen, atol=1e-5)
     gradients = gradients_of(network.train(), *subject.batch)
-    lr = settings.lr * lr_factor(0, 12, settings)
+    lr = subject.run.lr * lr_factor(0, 12, settings)
     for (name, weight), g in zip(network.named_parameters(), gradients, strict=True):
         by_hand = weight - lr * (g + settings.weight_decay * weight)
         assert torch.allclose(by_hand, subject.after[name], atol=1e-6), name
@@ -168,7 +169,8 @@ def test_tables_say_which_network_a_row_is_about(trained: list[TrainedRun]) -> N
         "landscape": {"at": ["end"], "examples": 8, **SETTINGS["landscape"]},
     }
     tables = measure_runs(trained, settings)
-    assert list(tables["ntk"][0])[:5] == ["dataset", "variant", "depth", "seed", "checkpoint"]
+    columns = ["dataset", "variant", "depth", "budget", "seed", "checkpoint"]
+    assert list(tables["ntk"][0])[:6] == columns
     who = {(row["seed"], row["checkpoint"]) for row in tables["ntk"]}
     assert who == {(0, "init"), (0, "end"), (1, "init"), (1, "end")}
     assert {row["quantity"] for row in tables["quantities"]} == {

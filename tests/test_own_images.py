@@ -15,6 +15,7 @@ interventions: []
 depths: [8, 14]
 compare_depths: {shallow: 8, deep: 14}
 width: 2
+budgets: [1, 2]
 seeds: [0, 1]
 training:
   batch_size: 4
@@ -22,7 +23,6 @@ training:
   warmup_steps: 2
   augmentation: crop_and_flip
   precision: bfloat16
-  record_every: 2
 tuning: {lrs: [0.1]}
 """
 
@@ -35,10 +35,10 @@ def test_a_folder_of_images_becomes_a_paper(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
     results = folder / "results/leaves"
     runs = pd.read_csv(results / "tables/runs.csv")
-    assert len(runs) == 4 * 2 * 2
+    assert len(runs) == 4 * 2 * 2 * 2
     assert set(runs["dataset"]) == {"leaves"}
     assert set(runs["lr"]) == {0.1}
-    assert set(runs["steps"]) == {6}  # 12 training images, 2 epochs
+    assert set(runs["steps"]) == {3, 6}  # 12 training images, 1 and 2 epochs
     assert pd.read_csv(results / "tables/tuning.csv").empty
     values = {v["key"]: v for v in json.loads((results / "values.json").read_text())["values"]}
     assert values['data("name")']["text"] == "leaves"

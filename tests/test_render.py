@@ -195,7 +195,8 @@ def test_a_value_tells_its_query_and_its_source(paper: Documents) -> None:
     spans = [tuple(map(unescape, found)) for found in re.findall(span, paper.html, re.S)]
     keys = [key for key, *_ in spans]
     query = 'mean("train_error", "plain_bn", 8)'
-    source = "tables/runs.csv; variant = plain_bn; depth = 8: mean over seeds of train_error"
+    rows = "tables/runs.csv; variant = plain_bn; depth = 8; budget = 16"
+    source = f"{rows}: mean over seeds of train_error"
     assert spans[keys.index(query)] == (query, source, "20.0")
     reason = "tables/missing.csv; kind = measurement; variant = residual_bn: out of <memory>"
     assert spans[keys.index(LOST)] == (LOST, reason, "–")
@@ -210,7 +211,7 @@ def test_a_value_tells_its_query_and_its_source(paper: Documents) -> None:
     assert {value["key"]: value["text"] for value in values} == texts | title
     (value,) = [value for value in values if value["key"] == query]
     assert (value["value"], value["unit"]) == (pytest.approx(20), "%")
-    assert value["source"]["filter"] == {"variant": "plain_bn", "depth": 8}
+    assert value["source"]["filter"] == {"variant": "plain_bn", "depth": 8, "budget": 16}
 
 
 def test_the_page_holds_its_figures_and_formulas_and_asks_for_nothing(paper: Documents) -> None:

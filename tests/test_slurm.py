@@ -32,7 +32,7 @@ COMMAND = [
 # Two Snakemakes and a measurement do not fit into 300 MB, but they fit into 600 MB.
 SMALL = "rule_measure_wildcards_plain"
 TOO_LITTLE = "measure:mem_mb=(300 if wildcards.variant == 'plain' else 2000) * attempt"
-CANCELLED = "rule_train_wildcards_residual_fixup_14_1"  # at every attempt, until Snakemake gives up
+CANCELLED = "rule_cell_wildcards_residual_fixup_14"  # at every attempt, until Snakemake gives up
 
 
 class Job(NamedTuple):
@@ -126,28 +126,30 @@ def test_the_study_survives_what_happens_on_a_cluster(
     canceller = threading.Thread(target=cancel, args=(cluster, CANCELLED, done))
     canceller.start()
     try:
-        # A job hangs until its time is over. Slurm checks that twice a minute.
-        hung, process = wait(run, lambda: working(cluster, "train", {CANCELLED}))
+        # A job hangs. It keeps one of the four processors, so that jobs are left for what follows.
+        hung, process = wait(run, lambda: working(cluster, "cell", {CANCELLED}))
         assert "CUDA_VISIBLE_DEVICES=" in variables(process)
         os.kill(process, signal.SIGSTOP)
-        soon = (datetime.now() + timedelta(seconds=1)).isoformat(timespec="seconds")
-        cluster.ask("scontrol", "update", f"JobId={hung.number}", f"EndTime={soon}")
         # A job is cancelled by hand.
-        stopped, _ = wait(run, lambda: working(cluster, "train", {CANCELLED, hung.name}))
+        stopped, _ = wait(run, lambda: working(cluster, "cell", {CANCELLED, hung.name}))
         cluster.ask("scancel", str(stopped.number))
-        # The node's daemon dies while a job trains, and not while Slurm ends the job that hangs:
-        # a node that fails to end a job takes no others.
-        ended = (hung.number, "TIMEOUT")
+        # The node's daemon dies while a job trains, and not while Slurm ends one: a node that fails
+        # to end a job takes no others.
+        ended = (stopped.number, "CANCELLED")
         wait(run, lambda: ended in [(job.number, job.state) for job in jobs(cluster)])
-        wait(run, lambda: working(cluster, "train", {CANCELLED, hung.name, stopped.name}))
+        wait(run, lambda: working(cluster, "cell", {CANCELLED, hung.name, stopped.name}))
+        wait(run, lambda: "COMPLETING" not in [job.state for job in jobs(cluster)])
         cluster.stop("slurmd", signal.SIGKILL)
         time.sleep(3)
         cluster.start("slurmd")
         # The controller is away until a question has gone unanswered.
-        wait(run, lambda: working(cluster, "train", {CANCELLED, hung.name, stopped.name}))
+        wait(run, lambda: working(cluster, "cell", {CANCELLED, hung.name, stopped.name}))
         cluster.stop("slurmctld")
         wait(run, lambda: "Falling back to 'sacct'" in log.read_text())
         cluster.start("slurmctld")
+        # The time of the job that hangs is over. Slurm checks that twice a minute.
+        soon = (datetime.now() + timedelta(seconds=1)).isoformat(timespec="seconds")
+        cluster.ask("scontrol", "update", f"JobId={hung.number}", f"EndTime={soon}")
         assert finish(run, log) == 1, log.read_text()[-5000:]
     finally:
         done.set()
@@ -185,12 +187,13 @@ def test_the_study_survives_what_happens_on_a_cluster(
 def test_a_job_of_a_study_for_gpus_gets_one(
     edited: bool, asked: str, cluster: Cluster, tmp_path: Path
 ) -> None:
-    project, target = copy_project(tmp_path), "results/quick/tuning/plain/depth8/chosen.json"
-    if edited:  # the lines that the profile proposes
+    project, target = copy_project(tmp_path), "results/quick/cells/plain/depth8.json"
+    if edited:  # the lines that the profile proposes, except for a GPU that the node lacks
         profile = project / PROFILE / "profile.yaml"
-        profile.write_text(re.sub(r"^#  (?=\w)", "  ", profile.read_text(), flags=re.MULTILINE))
+        proposed = r"^#  (?=\w)(?!.*a100)"
+        profile.write_text(re.sub(proposed, "  ", profile.read_text(), flags=re.MULTILINE))
     run = start(cluster, project, "log", "--retries=0", "--config=device=cuda", "--", target)
-    job, process = wait(run, lambda: working(cluster, "tune"))
+    job, process = wait(run, lambda: working(cluster, "cell"))
     assert "CUDA_VISIBLE_DEVICES=0" in variables(process)  # one of the node's two
     told = cluster.ask("scontrol", "show", "job", "--details", str(job.number))
     assert f"{asked}=gres:gpu:1" in told

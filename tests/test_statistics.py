@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from analysis.errata import batch_norm, layer_gradient, sigmoid
-from analysis.summary import band, mean_interval, sign_flip_p_value
+from analysis.summary import band, mean_interval, sign_flip_p_value, steps_to_fit
 
 X = [0.31, 0.27, 0.42, 0.35, 0.29]
 
@@ -31,6 +31,17 @@ def test_the_sign_flip_test_counts_all_sign_patterns() -> None:
     upper = np.mean(np.array(means) >= x.mean() - 1e-12)
     assert sign_flip_p_value(x) == pytest.approx(2 * upper)
     assert sign_flip_p_value([1, 2, 3, 4, 5]) == pytest.approx(2 / 2**5)
+
+
+def test_steps_to_fit_are_interpolated_between_budgets_and_never_beyond() -> None:
+    steps, errors = [10, 40, 160], [0.5, 0.3, 0.1]
+    assert steps_to_fit(steps, errors, 0.2) == (pytest.approx(80), True)  # the middle in log steps
+    assert steps_to_fit(steps, errors, 0.3) == (40, True)
+    assert steps_to_fit(steps, errors, 0.1) == (160, True)
+    assert steps_to_fit(steps, errors, 0.6) == (10, True)  # perhaps fewer
+    assert steps_to_fit(steps, errors, 0.05) == (160, False)  # a lower bound
+    assert steps_to_fit(steps, [0.5, 0.1, 0.4], 0.1) == (40, True)  # the first time counts
+    assert steps_to_fit([10], [0.1], 0.05) == (10, False)
 
 
 def test_the_errata_agree_with_calculus() -> None:

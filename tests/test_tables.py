@@ -7,34 +7,36 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from conftest import command
-from test_variant import RUN, SETTINGS, replaced
+from test_variant import RUN, replaced
 
 from analysis.provenance import rule_cost
-from analysis.tables import LONGEST, read_missing, reason, write_tables
+from analysis.tables import LONGEST, read_missing, reason, steps_to_fit_table, write_tables
 from models.variant import read_variants, to_json
 
 STUDY = {
     "study": "small",
     "variants": ["plain_bn", "residual_bn"],
     "interventions": ["plain_bn_constructed"],
+    "budgets": [1, 4],
     "seeds": [3, 1],
-    "compare_depths": {"shallow": 8, "deep": 14},
-    "tuning": {"seed": 100, "lrs": [0.1, 0.03]},
     "measures": {"seeds": 1, "ntk": {"examples": 16}},
+    "partial": False,
 }
 CELLS = [f"{name}/depth{depth}" for name in ("residual_bn", "plain_bn") for depth in (14, 8)]
 VARIANTS = read_variants()
 
 
-def write_run(folder: Path, seed: int, lr: float, **record: object) -> None:
+def write_run(results: Path, place: str, lr: float, **record: object) -> None:
     """Write the files of a run whose error is its depth in per cent."""
-    name, depth = folder.parts[-3], int(folder.parts[-2].removeprefix("depth"))
-    changes = {"factors": VARIANTS[name].factors, "train": replaced(SETTINGS, lr=lr)}
-    run = replaced(RUN, variant=name, depth=depth, seed=seed, **changes)
-    ending = {"status": "finished", "epochs": 2, "steps": 80, "parameters": 1778}
+    name = place.split("/")[1]
+    depth, budget, seed = map(int, re.findall(r"/(?:depth|budget|seed)(\d+)", place))
+    facts = {"variant": name, "factors": VARIANTS[name].factors, "depth": depth, "seed": seed}
+    run = replaced(RUN, **facts, budget=budget, epochs=budget, lr=lr)
+    ending = {"status": "finished", "epochs": budget, "steps": 40 * budget, "parameters": 1778}
     losses = dict.fromkeys(("train_loss", "train_error", "test_loss", "test_error"), depth / 100)
     costs = {"train_seconds": 5.0, "cpu_seconds": 2.0 + seed, "peak_memory_mb": 200.0 + seed}
     record = {"device": "cpu", "attempt": 1, "resumed_after_step": 0, **costs, **record}
+    folder = results / place
     folder.mkdir(parents=True)
     (folder / "run.json").write_text(to_json(run))
     (folder / "metrics.json").write_text(json.dumps({**ending, **losses, "record": record}))
@@ -46,14 +48,17 @@ def results(tmp_path: Path) -> Path:
     """Return the folder of a study in which everything has been trained and measured."""
     folder = tmp_path / "small"
     for cell in CELLS:
-        for seed in STUDY["seeds"]:
-            write_run(folder / f"runs/{cell}/seed{seed}", seed, 0.1)
-        for lr in STUDY["tuning"]["lrs"]:
-            write_run(folder / f"tuning/{cell}/lr{lr}", 100, lr)
-        benchmark = folder / f"benchmarks/tune/{cell}.tsv"
-        benchmark.parent.mkdir(parents=True, exist_ok=True)
-        benchmark.write_text("s\tmax_rss\tcpu_time\n2.5\t100\t-\n")
-    write_run(folder / "runs/plain_bn/depth8/seed100", 100, 0.1, attempt=2)
+        for place in [f"budget{budget}/seed{seed}" for budget in (1, 4) for seed in (3, 1)]:
+            write_run(folder, f"runs/{cell}/{place}", 0.1)
+        write_run(folder, f"tuning/{cell}/budget4/seed100/lr0.1", 0.1, attempt=2)
+        write_run(folder, f"tuning/{cell}/budget4/seed100/lr0.03", 0.03)
+        tuning = {"spec": {"tuning": {"seeds": [100]}}, "tuning": {"4": {"0.1": 1, "0.03": None}}}
+        for path, text in (
+            (folder / f"cells/{cell}.json", json.dumps(tuning)),
+            (folder / f"benchmarks/cell/{cell}.tsv", "s\tmax_rss\tcpu_time\n2.5\t100\t-\n"),
+        ):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
     for name in ("plain_bn", "residual_bn", "plain_bn_constructed"):
         (folder / f"measures/{name}").mkdir(parents=True)
         for file in ("ntk", "quantities"):
@@ -61,39 +66,60 @@ def results(tmp_path: Path) -> Path:
     return folder
 
 
-def table(results: Path, name: str) -> pd.DataFrame:
+def table(results: Path, name: str, **settings: object) -> pd.DataFrame:
     """Write the tables, and return one of them."""
-    write_tables(results, STUDY, CELLS)
+    write_tables(results, STUDY | settings, CELLS)
     return pd.read_csv(results / f"tables/{name}.csv")
 
 
-def test_rows_are_in_the_order_of_cells_and_seeds(results: Path) -> None:
+def test_rows_are_in_the_order_of_cells_budgets_and_seeds(results: Path) -> None:
     runs = table(results, "runs")
-    keys = [f"{run.variant}/depth{run.depth}/seed{run.seed}" for run in runs.itertuples()]
-    # The run from which a network of the tuning grows is left out.
-    assert keys == [f"{cell}/seed{seed}" for cell in CELLS for seed in (3, 1)]
+    keys = [tuple(row) for row in runs[["variant", "depth", "budget", "seed"]].to_numpy()]
+    networks = [(name, depth) for name in ("residual_bn", "plain_bn") for depth in (14, 8)]
+    assert keys == [
+        (*each, budget, seed) for each in networks for budget in (1, 4) for seed in (3, 1)
+    ]
     assert runs["test_error"].tolist() == (runs["depth"] / 100).tolist()
     tuning = pd.read_csv(results / "tables/tuning.csv")
-    assert tuning["lr"].tolist() == [0.1, 0.03] * 4
-    assert set(tuning["seed"]) == {100}
+    assert (
+        tuning[["lr", "budget", "seed"]].to_numpy().tolist() == [[0.1, 4, 100], [0.03, 4, 100]] * 4
+    )
     history = pd.read_csv(results / "tables/history.csv")
-    assert list(history) == ["dataset", "variant", "depth", "seed", "epoch", "step"]
-    assert history["step"].tolist() == [31, 14, 31, 14, 31, 8, 31, 8] * 2
+    assert list(history) == ["dataset", "variant", "depth", "budget", "seed", "epoch", "step"]
+    assert history["step"].tolist() == ([31, 14] * 4 + [31, 8] * 4) * 2
 
 
-def test_cost_is_the_mean_of_runs_and_the_sum_of_tuning(results: Path) -> None:
+def test_cost_is_the_sum_over_runs_and_over_tuning(results: Path) -> None:
     columns = ["runs", "seconds", "peak_memory_mb", "tuning_seconds"]
-    # Seconds are the processor's, here of seeds 3 and 1.
-    assert (table(results, "cost")[columns] == [2, (5 + 3) / 2, 203, 2 * 102]).all(axis=None)
+    # Seconds are the processor's, here of seeds 3 and 1 at two budgets.
+    assert (table(results, "cost")[columns] == [4, 2 * (5 + 3), 203, 2 * 102]).all(axis=None)
     # A GPU counts seconds on the clock.
-    path = results / "runs/plain_bn/depth8/seed3/metrics.json"
+    path = results / "runs/plain_bn/depth8/budget4/seed3/metrics.json"
     path.write_text(path.read_text().replace('"cpu"', '"cuda:0"').replace("5.0", "7.0"))
     cost = table(results, "cost").set_index(["variant", "depth"])
-    assert cost.loc[("plain_bn", 8), "seconds"] == (7 + 3) / 2
-    # A single learning rate has no tuning runs.
-    write_tables(results, STUDY | {"tuning": {"seed": 100, "lrs": [0.1]}}, CELLS)
-    assert pd.read_csv(results / "tables/tuning.csv").empty
+    assert cost.loc[("plain_bn", 8), "seconds"] == 7 + 5 + 3 + 3
+    for cell in CELLS:  # a grid of one rate is not tried
+        (results / f"cells/{cell}.json").write_text('{"tuning": {}}')
+    assert table(results, "tuning").empty
     assert (pd.read_csv(results / "tables/cost.csv")["tuning_seconds"] == 0).all()
+
+
+def test_steps_to_fit_are_those_of_the_budgets_and_between_them() -> None:
+    errors = {0: [0.4, 0.16, 0.01], 1: [0.2, 0.2, 0.3], 2: [0.1, 0.9]}  # at budgets of 1, 4 and 16
+    rows = [
+        {"dataset": "d", "variant": "v", "depth": 8, "seed": seed, "budget": 4**i}
+        | {"epochs": 4**i, "steps": 10 * 4**i, "train_error": error}
+        for seed, of_seed in errors.items()
+        for i, error in enumerate(of_seed)
+    ]
+    rows[5]["steps"] = 7  # the longest run of seed 1 diverged
+    found = steps_to_fit_table(pd.DataFrame(rows[::-1]), 3).set_index(["seed", "threshold"])
+    # Seed 2 has not been trained at the longest budget.
+    assert sorted(found.index) == [(seed, least) for seed in (0, 1) for least in (0.05, 0.1, 0.2)]
+    assert found.loc[(0, 0.1), "steps"] == pytest.approx(40 * 4 ** (0.06 / 0.15))
+    assert found.loc[(0, 0.2), "steps"] == pytest.approx(10 * 4 ** (0.2 / 0.24))
+    assert found.loc[(1, 0.2), ["steps", "reached"]].tolist() == [10, True]
+    assert found.loc[(1, 0.1), ["steps", "reached"]].tolist() == [160, False]
 
 
 def test_measurements_of_all_variants_are_in_one_table(results: Path) -> None:
@@ -108,10 +134,10 @@ def test_measurements_of_all_variants_are_in_one_table(results: Path) -> None:
 def test_provenance_has_every_run_and_the_cost_of_each_rule(results: Path) -> None:
     write_tables(results, STUDY, CELLS)
     record = json.loads((results / "provenance.json").read_text())
-    assert len(record["runs"]) == 8 + 8 + 1
+    assert len(record["runs"]) == 16 + 8
     assert (record["attempts"], record["resumed"], record["resumed_runs"]) == (2, False, 0)
     assert record["rules"] == {
-        "tune": {"jobs": 4, "seconds": 10.0, "cpu_seconds": 0.0, "peak_memory_mb": 100.0}
+        "cell": {"jobs": 4, "seconds": 10.0, "cpu_seconds": 0.0, "peak_memory_mb": 100.0}
     }
     assert record["config"] == json.loads((results / "config.json").read_text()) == STUDY
     assert {"analysis/tables.py", "report/claims.yaml", "Snakefile"} <= record["code"].keys()
@@ -119,22 +145,44 @@ def test_provenance_has_every_run_and_the_cost_of_each_rule(results: Path) -> No
 
 
 def test_what_is_not_finished_is_listed_with_its_reason(results: Path) -> None:
-    for run in ("plain_bn/depth8/seed1", "plain_bn/depth14/seed3"):
-        (results / f"runs/{run}/metrics.json").unlink()
+    for run in ("depth8/budget4/seed1", "depth8/budget4/seed3", "depth14/budget1/seed3"):
+        (results / f"runs/plain_bn/{run}/metrics.json").unlink()
+    (results / "cells/plain_bn/depth8.json").unlink()
     (results / "measures/residual_bn/quantities.csv").unlink()
     logs = results / "logs"
-    for name, text in (("train/plain_bn/depth8/seed1", "1\n\nNA\n"), ("tune/plain_bn/depth14", "")):
-        (logs / name).parent.mkdir(parents=True)
-        (logs / f"{name}.log").write_text(text)
-    assert len(table(results, "runs")) == 6
+    (logs / "cell/plain_bn").mkdir(parents=True)
+    for depth, text in ((8, "1\n\nNA\n"), (14, "")):
+        (logs / f"cell/plain_bn/depth{depth}.log").write_text(text)
+    assert len(table(results, "runs", partial=True)) == 13
+    assert (
+        len(pd.read_csv(results / "tables/tuning.csv")) == 6
+    )  # an unfinished cell has chosen none
     missing = read_missing(results / "tables/missing.csv")
     assert missing.fillna(0).to_numpy().tolist() == [
-        ["run", "plain_bn", 14, 3, "it ended without a message"],
-        ["run", "plain_bn", 8, 1, "NA"],
+        ["run", "plain_bn", 14, 1, "it ended without a message"],
+        ["run", "plain_bn", 8, 2, "NA"],
         ["measurement", "residual_bn", 0, 0, "it has not been started"],
     ]
     measured = pd.read_csv(results / "tables/ntk.csv")["variant"]
     assert measured.tolist() == ["plain_bn", "plain_bn_constructed"]
+
+
+@pytest.mark.parametrize(
+    ("run", "file"),
+    [
+        ("runs/plain_bn/depth8/budget4/seed1", "run.json"),
+        ("runs/plain_bn/depth8/budget1/seed3", "metrics.json"),
+        ("tuning/plain_bn/depth8/budget4/seed100/lr0.03", "history.csv"),
+    ],
+)
+def test_a_run_that_its_cell_promised_is_named_with_the_way_out(
+    run: str, file: str, results: Path
+) -> None:
+    (results / run / file).unlink()
+    cell = results / "cells/plain_bn/depth8.json"
+    message = f"{results / run}: is missing; delete {cell} and it is made again"
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        write_tables(results, STUDY, CELLS)
 
 
 @pytest.mark.parametrize("text", ["nan", "a, \"b\", 'c'", "<b>&amp;</b> << x >>", "\u2028 \x00 é"])
@@ -147,9 +195,9 @@ def test_a_reason_is_the_last_line_as_it_stands(text: str, tmp_path: Path) -> No
 
 
 def test_a_damaged_run_is_named(results: Path) -> None:
-    path = results / "runs/plain_bn/depth8/seed3/metrics.json"
+    path = results / "runs/plain_bn/depth8/budget1/seed3/metrics.json"
     path.write_text('{"record": {}}')
-    with pytest.raises(ValueError, match=f"^{re.escape(str(path))}: 'epochs' is missing$"):
+    with pytest.raises(ValueError, match=f"^{re.escape(str(path))}: 'steps' is missing$"):
         write_tables(results, STUDY, CELLS)
 
 
@@ -161,35 +209,26 @@ def test_a_study_without_a_result_is_refused_in_one_line(tmp_path: Path) -> None
 
 
 def test_contract_of_the_tables(quick_study: Path) -> None:
-    runs, tuning, history, cost = (
-        pd.read_csv(quick_study / f"tables/{name}.csv")
-        for name in ("runs", "tuning", "history", "cost")
-    )
-    assert " ".join(runs) == (
-        "dataset variant depth seed lr width epochs steps batch_size parameters status "
-        "train_loss train_error test_loss test_error train_seconds"
-    )
-    assert [len(each) for each in (runs, tuning, history, cost)] == [32, 32, 3 * 32, 16]
+    names = ("runs", "tuning", "history", "steps_to_fit", "cost")
+    tables = {name: pd.read_csv(quick_study / f"tables/{name}.csv") for name in names}
+    runs, tuning = tables["runs"], tables["tuning"]
+    assert {name: " ".join(each) for name, each in tables.items()} == {
+        "runs": "dataset variant depth budget seed lr width epochs steps batch_size parameters "
+        "status train_loss train_error test_loss test_error train_seconds device",
+        "tuning": "dataset variant depth budget lr seed train_loss train_error status",
+        "history": "dataset variant depth budget seed epoch step lr train_loss train_error",
+        "steps_to_fit": "dataset variant depth seed threshold steps reached",
+        "cost": "variant depth width runs seconds peak_memory_mb tuning_seconds",
+    }
+    assert (len(runs), len(tables["steps_to_fit"]), len(tables["cost"])) == (64, 96, 16)
     assert set(runs["status"]) <= {"finished", "diverged"}
-    assert " ".join(tuning) == "dataset variant depth lr seed train_loss train_error status"
-    best = tuning.loc[tuning.groupby(["variant", "depth"])["train_loss"].idxmin()]
-    chosen = runs[["variant", "depth", "lr"]].drop_duplicates()
-    assert len(chosen) == len(best) == len(chosen.merge(best, on=["variant", "depth", "lr"]))
-    assert " ".join(cost) == "variant depth width runs seconds peak_memory_mb tuning_seconds"
+    cells = ["variant", "depth", "budget"]
+    best = tuning.loc[tuning.groupby(cells)["train_loss"].idxmin()]
+    chosen = runs[[*cells, "lr"]].drop_duplicates()
+    assert len(chosen) == len(best) == len(chosen.merge(best, on=[*cells, "lr"]))
+    quantities = pd.read_csv(quick_study / "tables/quantities.csv")
+    assert set(quantities["budget"]) == {runs["budget"].max()}
     record = json.loads((quick_study / "provenance.json").read_text())
-    assert record["rules"]["train"]["jobs"] == 33  # one of them is grown from
-    assert record["rules"]["train"]["peak_memory_mb"] > 50
+    assert record["rules"]["cell"]["jobs"] == 16
+    assert record["rules"]["cell"]["peak_memory_mb"] > 50
     assert (record["attempts"], record["resumed"]) == (1, False)
-
-
-def test_a_run_is_repeated_from_its_own_json_alone(quick_project: Path, tmp_path: Path) -> None:
-    folders = list(quick_project.glob("results/quick/runs/*/depth*/seed*"))
-    assert len(folders) == 8 * 2 * 2 + 1  # a network of the tuning grows from one
-    names = {"run.json", "history.csv", "metrics.json", "checkpoint.pt"}
-    assert all({path.name for path in folder.iterdir()} == names for folder in folders)
-    folder = quick_project / "results/quick/runs/residual_bn/depth8/seed1"
-    options = ["--spec", folder / "run.json", "--data", quick_project / "results/data"]
-    done = command("models.training.train", *options, "--out", tmp_path)
-    assert done.returncode == 0, done.stderr
-    for name in ("run.json", "history.csv"):
-        assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()

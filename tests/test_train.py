@@ -1,25 +1,22 @@
 """Training: the schedule, the order of the data, evaluation, divergence, repeatability."""
 
-import copy
-import json
 import math
-from pathlib import Path
 
 import pytest
 import torch
-from conftest import command
 from test_variant import RUN, SETTINGS, replaced
 from torch import nn
 
-from models import tensors
-from models.data.prepare import Dataset, load
+from models.data.augment import PADDING, draw_crops
+from models.data.prepare import Dataset
 from models.initialise import build
 from models.network import Network
 from models.training.evaluate import evaluate, final_metrics, precise_batch_norm
-from models.training.loop import batches, train
+from models.training.lanes import Stack
+from models.training.loop import batches, recorded_steps, train
 from models.training.optimiser import layerwise, lr_factor
-from models.training.tune import choose
-from models.variant import Factors, read_run, to_json
+from models.training.tuning import beyond, choose
+from models.variant import Factors, Run
 
 NO_NORM = Factors(norm="none")
 
@@ -33,6 +30,12 @@ def data() -> Dataset:
     return Dataset(inputs[:96], targets[:96], inputs[96:], targets[96:], classes=2)
 
 
+def trained(run: Run, data: Dataset) -> Stack:
+    stack = Stack([run], data)
+    train(stack)
+    return stack
+
+
 def test_schedule_is_a_warm_up_then_half_a_cosine_or_the_staircase_of_he_et_al() -> None:
     factors = [lr_factor(step, 12, SETTINGS) for step in range(13)]
     assert factors[:4] == [0.25, 0.5, 0.75, 1.0]
@@ -43,7 +46,7 @@ def test_schedule_is_a_warm_up_then_half_a_cosine_or_the_staircase_of_he_et_al()
 
 
 def test_batches_partition_an_epoch_and_depend_on_the_seed_alone() -> None:
-    run = replaced(RUN, seed=5, train=replaced(SETTINGS, epochs=2))
+    run = replaced(RUN, seed=5, epochs=2)
     drawn = list(batches(run, 100, torch.device("cpu")))
     assert [len(batch) for batch in drawn] == [16] * 12
     assert len(set(torch.cat(drawn[:6]).tolist())) == 96
@@ -58,11 +61,9 @@ def test_one_step_is_sgd_with_momentum_and_weight_decay(factors: Factors, data: 
 
     With Fixup, its scalars and the head's bias learn at a tenth of the rate.
     """
-    spec = replaced(SETTINGS, epochs=1, warmup_steps=0, batch_size=48)
-    run = replaced(RUN, factors=factors, train=spec)
-    network = build(run, data)
-    twin = copy.deepcopy(network)
-    train(network, run, data)
+    spec = replaced(SETTINGS, warmup_steps=0, batch_size=48)
+    run = replaced(RUN, factors=factors, epochs=1, train=spec)
+    network, twin = trained(run, data).network, build(run, data)
     velocity = [torch.zeros_like(parameter) for parameter in twin.parameters()]
     for step, batch in enumerate(batches(run, 96, torch.device("cpu"))):
         logits = twin(data.train_inputs[batch])
@@ -80,12 +81,12 @@ def test_one_step_is_sgd_with_momentum_and_weight_decay(factors: Factors, data: 
 
 @pytest.mark.parametrize("gradient", ["clipped", "layerwise"])
 def test_the_first_step_has_the_size_that_its_gradient_says(gradient: str, data: Dataset) -> None:
-    whole = {"epochs": 1, "warmup_steps": 0, "batch_size": 96, "weight_decay": 0.0}
-    run = replaced(RUN, train=replaced(SETTINGS, gradient=gradient, gradient_clip=1e-3, **whole))
-    network = build(run, data)
-    before = [parameter.clone() for parameter in network.parameters()]
-    train(network, run, data)
-    steps = [new - old for new, old in zip(network.parameters(), before, strict=True)]
+    whole = {"warmup_steps": 0, "batch_size": 96, "weight_decay": 0.0}
+    settings = replaced(SETTINGS, gradient=gradient, gradient_clip=1e-3, **whole)
+    run = replaced(RUN, epochs=1, train=settings)
+    before = [parameter.detach() for parameter in build(run, data).parameters()]
+    after = trained(run, data).network.parameters()
+    steps = [new.detach() - old for new, old in zip(after, before, strict=True)]
     if gradient == "clipped":
         norm = sum(step.square().sum() for step in steps).sqrt()
         assert norm.item() == pytest.approx(0.05 * 1e-3, rel=1e-3)
@@ -96,20 +97,36 @@ def test_the_first_step_has_the_size_that_its_gradient_says(gradient: str, data:
 
 
 def test_layerwise_steps_survive_a_dead_layer() -> None:
-    weight = nn.Parameter(torch.full((50, 50), 9.0))
-    weight.grad = torch.zeros(50, 50)
-    layerwise([weight])
-    assert not weight.grad.any()
+    gradient = torch.zeros(50, 50)
+    layerwise([torch.full((50, 50), 9.0)], [gradient])
+    assert not gradient.any()
 
 
 def test_training_learns(data: Dataset) -> None:
-    network = build(RUN, data)
-    history = train(network, RUN, data)
-    metrics = final_metrics(network, RUN, data, history)
-    assert [(row.epoch, row.step) for row in history] == [(1, 6), (2, 12), (3, 18)]
+    stack = trained(RUN, data)
+    (history,), (metrics,) = stack.histories, final_metrics(stack.network, data, 64)
+    steps = [1, 2, 3, 4, 5, 6, 8, 10, 13, 16, 18]
+    assert [(row.epoch, row.step) for row in history] == [(-(-step // 6), step) for step in steps]
     assert metrics["status"] == "finished"
     assert metrics["train_error"] < 0.1
     assert metrics["train_loss"] < history[0].train_loss
+
+
+def test_the_history_is_dense_at_first_and_evenly_spaced_on_a_log_scale() -> None:
+    steps = sorted(recorded_steps(10_000))
+    assert steps[:10] == [1, 2, 3, 4, 5, 6, 8, 10, 13, 16]
+    assert [step for step in steps if step >= 1000][:4] == [1000, 1259, 1585, 1995]
+    assert steps[-1] == 10_000
+    assert sorted(recorded_steps(7)) == [1, 2, 3, 4, 5, 6, 7]
+
+
+def test_crops_are_drawn_evenly_and_leave_an_axis_of_length_one() -> None:
+    drawn = draw_crops(9000, (1, 40), torch.Generator().manual_seed(0))
+    assert not drawn[:, 0].any()
+    counts = drawn[:, 1].bincount()
+    assert len(counts) == 2 * PADDING + 1
+    assert (counts - 1000).abs().max() < 150
+    assert drawn[:, 2].double().mean().item() == pytest.approx(0.5, abs=0.03)
 
 
 def test_precise_batch_norm_equals_full_batch_statistics() -> None:
@@ -130,60 +147,17 @@ def test_evaluate_does_not_depend_on_the_batch_size(data: Dataset) -> None:
     network = build(RUN, data)
     one = evaluate(network, data.train_inputs, data.train_targets, 96)
     many = evaluate(network, data.train_inputs, data.train_targets, 7)
-    assert many == pytest.approx(one)
+    assert many[0] == pytest.approx(one[0])
     logits, targets = network.eval()(data.train_inputs), data.train_targets
     error = (logits.argmax(1) != targets).double().mean().item()
     expected = (nn.functional.cross_entropy(logits, targets).item(), error)
-    assert one == pytest.approx(expected, rel=1e-5)
+    assert one == [pytest.approx(expected, rel=1e-5)]
 
 
-def test_choose_takes_the_lowest_loss() -> None:
-    assert choose({0.1: 0.5, 0.01: 0.7, 1.0: None})["lr"] == 0.1
-    assert choose({0.1: None, 0.01: None})["lr"] == 0.01
-
-
-def test_a_grown_network_needs_no_more_than_its_run_json(tmp_path: Path) -> None:
-    """Its start's folder and the specification alone give the same bits."""
-    spec = replaced(SETTINGS, epochs=2, batch_size=500, evaluation_batch_size=4000)
-    small = replaced(RUN, factors=Factors(shortcut="none"), train=spec)
-    large = replaced(small, depth=20)
-    for name, *arguments in (
-        ("small", "--spec", to_json(small)),
-        ("large", "--spec", to_json(large), "--start", tmp_path / "small"),
-        ("again", "--spec", tmp_path / "large/run.json"),
-    ):
-        options = ("--out", tmp_path / name, "--data", tmp_path / "data")
-        finished = command("models.training.train", *arguments, *options)
-        assert finished.returncode == 0, finished.stderr
-    assert read_run(tmp_path / "large/run.json").start == small
-    names = ("small", "large", "again")
-    before, after, again = (tensors.read(tmp_path / name / "checkpoint.pt") for name in names)
-    assert list(after) == ["init", "end"]
-    for name, value in after["end"].items():
-        assert torch.equal(value, again["end"][name]), name
-    stem = "layers.stem.conv.weight"
-    assert not torch.equal(after["init"][stem], after["end"][stem])
-    # It starts with the logits with which the smaller network ended.
-    logits = []
-    for run, state in ((small, before["end"]), (large, after["init"])):
-        network = Network(run.factors, run.depth, run.width, (1, 1, 40), 10).eval()
-        network.load_state_dict(state)
-        logits.append(network(load("mnist1d", tmp_path / "data").test_inputs))
-    torch.testing.assert_close(*logits, rtol=1e-4, atol=1e-4)
-
-
-def test_tuning_tries_each_rate_and_chooses_by_training_loss(tmp_path: Path) -> None:
-    spec = to_json(replaced(RUN, train=replaced(SETTINGS, batch_size=500))).replace("0.05", "null")
-    for lrs, folder in ((("0.1",), tmp_path / "alone"), (("1e-5", "0.1"), tmp_path / "cell")):
-        options = ("--lrs", *lrs, "--out", folder, "--data", tmp_path / "data")
-        tried = command("models.training.tune", "--spec", spec, *options)
-        assert tried.returncode == 0, tried.stderr
-        chosen = json.loads((folder / "chosen.json").read_text())
-        assert chosen["lr"] == 0.1
-    assert [path.name for path in (tmp_path / "alone").iterdir()] == ["chosen.json"]
-    losses = {}
-    for name in ("lr1e-5", "lr0.1"):
-        metrics = json.loads((folder / name / "metrics.json").read_text())
-        losses[read_run(folder / name / "run.json").train.lr] = metrics["train_loss"]
-    assert chosen["lr"] == min(losses, key=losses.get)
-    assert chosen["train_loss"] == losses[0.1]
+def test_choose_takes_the_lowest_loss_and_a_grid_grows_at_its_edge() -> None:
+    assert choose({0.1: 0.5, 0.01: 0.7, 1.0: None}) == 0.1
+    assert choose({0.1: None, 0.01: None}) == 0.01
+    assert beyond({0.01: 0.9, 0.03: 0.7, 0.1: 0.8}) is None
+    assert beyond({0.01: 0.9, 0.03: 0.8, 0.1: 0.7}) == 0.33
+    assert beyond({0.01: 0.7, 0.03: 0.8, 0.1: 0.9}) == 0.0033
+    assert beyond({0.01: None, 0.03: None}) == 0.0033

@@ -42,25 +42,31 @@ ANSWERS = {  # query: its value and its text, or the text that is both
     'mean("test_error", "plain_bn", 20)': (85, "85.0"),
     'mean("train_loss", "plain_bn", 20)': (5.3 / 3, "1.767"),
     'half("train_error", "plain_bn", 20)': (HALF_WIDTH, "24.8"),
-    'half_gap("plain_bn_budget4")': (-30, "−30.0"),
-    'count_changes("plain")': (1, "1"),
+    'mean("train_error", "plain_bn", 20, budget=2)': (90, "90.0"),
     'count_changes("plain", "lower")': (1, "1"),
     'count_changes("plain", "higher")': (0, "0"),
     'count_changes("residual")': (0, "0"),
-    "steps()": (80, "80"),
-    "at_chance()": (3, "3"),  # above log 10 - 0.01 = 2.2926: 2.3, 2.5, 2.5
+    "steps(2)": (10, "10"),
+    'steps_to_fit("plain_bn", 8)': (60.4, "60"),  # two of three seeds are no bound
+    'steps_to_fit("plain_bn", 20)': (75, ">\u202f75"),
+    'at_chance("all")': (3, "3"),  # above log 10 - 0.01 = 2.2926: 2.3, 2.5, 2.5
+    "count_at_edge()": (1, "1"),  # 0.1 for plain_bn, 20
     'quantity("gradient_flow.rate", "plain_bn", 20)': (1.3, "1.30"),
     'count_correlations("gap", "overall", "predicted")': (1, "1"),
     'count_correlations("gap", "overall", "opposite")': (1, "1"),
     'of_claim("deeper", "smallest_effect")': (1, "1"),
-    'of_claim("deeper", "p_adjusted")': (0.5, "0.500"),  # 2 / 2**3 over two tested claims
+    'of_claim("deeper", "p_adjusted")': (0.75, "0.750"),  # 2 / 2**3 over three tested claims
+    'of_claim("better", "effect", budget=2)': (110 / 3, "36.7"),
     'count("runs", status="diverged")': (1, "1"),
-    'count("claims", verdict="supported")': (1, "1"),
-    'distinct("runs", "variant", "depth")': (4, "4"),
+    'count("runs", budget="all")': (24, "24"),
+    'count("runs", budget=2, depth=8)': (3, "3"),
+    'count("claims", verdict="not tested", budget=2)': (3, "3"),
+    'distinct("runs", "variant", "depth", "budget", budget="all")': (8, "8"),
     'cell("runs", "lr", variant="plain_bn", depth=8)': (0.03, "0.03"),
     'cell("runs", "parameters", variant="plain_bn")': (12345, "12\u202f345"),
     'cell("rank_correlation", "tau", quantity="gradient_flow.rate")': (-0.456, "−0.46"),
     'cell("missing", "reason", kind="run")': "NA",
+    'cell("missing", "runs", kind="run")': (6, "6"),
     'cell("missing", "reason", depth=none)': "out of <memory>",
     'setting("seeds.n")': (3, "3"),
     'setting("tuning.lrs")': "0.03 and 0.1",
@@ -89,12 +95,17 @@ def test_a_query_has_the_answer_of_a_hand(text: Environment, query: str) -> None
 
 NO_RUN = "the study has no run of plain_bn_width4 at depth 20"
 COMPOSED = {
-    'change("plain_bn_budget4")': "−30.0 percentage points (95% interval −54.8 to −5.2)",
-    'effect("deeper")': "60.0 percentage points (95% interval 60.0 to 60.0)",
+    'change("plain_bn_twice")': "−30.0 percentage points (95% interval −54.8 to −5.2)",
     'effect("narrow")': "– (not tested)",
+    'verdict("better", budget=2)': "contradicted",
     # 50 - 80/2 - 20/2 is 0, and the seeds differ as in the change.
     'finding("slow")': "Perhaps (0.0 percentage points, 95% interval −24.8 to 24.8; inconclusive).",
     'finding("narrow")': f"This was not tested: {NO_RUN}.",
+    # 50 - 90 at the longest budget, and 50 - 40 / 3 at the other.
+    'finding("better")': (
+        "Yes, it is better (−40.0 percentage points, 95% interval −64.8 to −15.2; supported; "
+        "contradicted at a budget of 2)."
+    ),
 }
 
 
@@ -113,9 +124,20 @@ def test_other_verdicts_small_p_values_and_whole_studies(
     )
     monkeypatch.setitem(results.claims["deeper"], "p_adjusted", 0.0009)
     assert words(ask(text, 'of_claim("deeper", "p_adjusted")')) == "< 0.001"
+    monkeypatch.setitem(results.claims["better"], "verdict", "not tested")
+    assert words(ask(text, 'finding("better")')).endswith("; contradicted at a budget of 2.")
     monkeypatch.setitem(results.config, "partial", False)
     with pytest.raises(ValueError, match="no record has the name"):
         ask(text, 'record("rules.measure.jobs")')  # a dash in an unfinished study
+
+
+def test_a_rate_is_at_an_edge_of_all_that_were_tried(
+    results: Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With halving, all rates had a quarter of the budget, and only the best two the whole."""
+    assert [results.is_at_edge("plain_bn", depth) for depth in (8, 20)] == [False, True]
+    monkeypatch.setitem(results.config["tuning"], "halving", True)
+    assert not results.is_at_edge("plain_bn", 20)
 
 
 def test_a_verdict_links_to_its_row_in_text_and_in_cells(text: Environment) -> None:
@@ -127,7 +149,8 @@ def test_a_verdict_links_to_its_row_in_text_and_in_cells(text: Environment) -> N
 
 GONE_RUN = "tables/missing.csv; kind = run; variant = residual_bn"
 DASHES = {  # query: the beginning of its source
-    'mean("train_error", "residual_bn", 14)': f"{GONE_RUN}; depth = 14; seed = 2: NA",
+    'mean("train_error", "residual_bn", 14)': f"{GONE_RUN}; depth = 14; runs = 6: NA",
+    'steps_to_fit("residual_bn", 14)': GONE_RUN,
     'cell("runs", "lr", variant="residual_bn", depth=14)': GONE_RUN,
     'quantity("gradient_flow.rate", "residual_bn", 20)': (
         "tables/missing.csv; kind = measurement; variant = residual_bn: out of <memory>"
@@ -135,7 +158,7 @@ DASHES = {  # query: the beginning of its source
     'quantity("hessian.near_zero", "plain_bn", 20)': "config.json: the study does not measure it",
     'quantity("gradient_flow.log_first", "plain_bn", 20)': "tables/quantities.csv; quantity",
     'mean("train_loss", "residual_bn", 20)': "tables/runs.csv; variant = residual_bn; depth = 20",
-    'of_claim("narrow", "effect")': f"claims.json; id = narrow: {NO_RUN}",
+    'of_claim("narrow", "effect")': f"claims.json; id = narrow; budget = 16: {NO_RUN}",
     'record("rules.measure.jobs")': "provenance.json: the study is not finished",
 }
 
@@ -158,6 +181,7 @@ WRONG = {  # query: its one line
     'quantity("gradient_flow.rate", "plain_bn", 20, "ned")': "did you mean end?",
     'count_changes("plan")': "no kind has the name 'plan'; did you mean plain?",
     'effect("deper")': "no claim has the name 'deper'; did you mean deeper?",
+    'verdict("deeper", budget=3)': "no budget of the claims has the name '3'; expected one of 2",
     'setting("seds")': "no setting with a value has the name 'seds'; did you mean seeds?",
     'setting("image_folder")': "no setting with a value has the name 'image_folder'",
 }
@@ -180,7 +204,7 @@ def test_a_sentence_that_cannot_be_printed_names_its_claim(tmp_path: Path) -> No
         ask(text, 'says("deeper")')
 
 
-def test_numbers_as_printed() -> None:
+def test_numbers_and_text_as_printed() -> None:
     assert number(-1.26, "z.1f") == "−1.3"
     assert number(-0.04, "z.1f") == "0.0"
     assert number(-12345, ",d") == "−12\u202f345"
@@ -188,8 +212,6 @@ def test_numbers_as_printed() -> None:
     assert [*map(listed, lists)] == ["8, 20 and 56", "0.1", "none", "0.0001"]
     for x, text in {0: "0", -123.4: "−123", 0.0123: "0.0123", 1.24e-9: "1.2 × 10⁻⁹"}.items():
         assert significant(x) == text
-
-
-def test_literal_text_has_no_markup_and_only_characters_of_the_fonts() -> None:
+    # No markup, and only characters that the fonts have.
     assert literal("a_b *c*\n d") == "a&#95;b &#42;c&#42; d"
     assert unescape(literal("\u4e2d 1\u202f000")) == "\\u4e2d 1\u202f000"

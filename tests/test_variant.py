@@ -12,12 +12,14 @@ from models.network import Network
 from models.typed import Typed, typed
 from models.variant import Factors, Run, Training, read_run, read_variants, to_json
 
-DESCENT = {"lr": 0.05, "momentum": 0.9, "weight_decay": 1e-4, "gradient": "raw", "gradient_clip": 1}
-COUNTS = {"epochs": 3, "warmup_steps": 4, "record_every": 6, "evaluation_batch_size": 64}
+DESCENT = {"momentum": 0.9, "weight_decay": 1e-4, "gradient": "raw", "gradient_clip": 1}
+COUNTS = {"warmup_steps": 4, "evaluation_batch_size": 64}
 CHOICES = {"schedule": "cosine", "augmentation": "none", "precision": "float32"}
 SETTINGS = Training(batch_size=16, **DESCENT, **COUNTS, **CHOICES)
-SIZES = {"depth": 8, "width": 4, "seed": 0, "checkpoints": ["init", "end"]}
-RUN = Run(dataset="mnist1d", variant="residual_bn", factors=Factors(), train=SETTINGS, **SIZES)
+SIZES = {"depth": 8, "width": 4, "seed": 0, "budget": 3, "epochs": 3, "lr": 0.05}
+KEPT = ["init", "end"]
+NAMES = {"dataset": "mnist1d", "variant": "residual_bn"}
+RUN = Run(**NAMES, factors=Factors(), **SIZES, train=SETTINGS, checkpoints=KEPT)
 
 
 def replaced(value: Typed, **changes: object) -> Typed:
@@ -73,7 +75,7 @@ NOISY_DIRAC = {"shortcut": "none", "init": "dirac", "norm": "noisy_batch"}
         ({"factors": {"activation": "crelu"}}, "activation: crelu doubles the channels"),
         ({"factors": {"shortcut": "none", "init": "looks_linear"}}, "activation must be crelu"),
         ({"factors": NOISY_DIRAC}, "dirac needs plain blocks, ReLU last"),
-        ({"train": {**GOOD["train"], "lr": None}}, "run.json: train.lr: None is not"),
+        ({"lr": None}, "run.json: lr: None is not"),
         ({"start": {**GOOD, "depth": 14}}, "start.depth: 14 is more than depth: 8"),
         ({"start": {**GOOD, "width": 8}}, "one of its own factors and width"),
         ({"start": GOOD}, "only plain networks with ReLU grow, and only once"),
@@ -112,4 +114,4 @@ def test_mistakes_in_variants_yaml_get_one_line(entry: str, message: str, tmp_pa
 
 
 def test_total_steps_leaves_out_what_does_not_fill_a_batch() -> None:
-    assert SETTINGS.total_steps(100) == 3 * 6
+    assert SETTINGS.total_steps(3, 100) == 3 * 6

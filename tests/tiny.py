@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from report.claims import adjust, judge, read_claims
+from report.claims import judge_all, read_claims
 from report.results import Results
 
 HOSTILE = (
@@ -18,12 +18,13 @@ CONFIG = {
     "dataset": "signals",
     "image_folder": None,
     "variants": ["plain_bn", "residual_bn"],
-    "interventions": ["plain_bn_budget4"],
+    "interventions": ["plain_bn_twice"],
     "depths": [8, 14, 20],
     "compare_depths": {"shallow": 8, "deep": 20},
+    "budgets": [16, 2],
     "seeds": [0, 1, 2],
     "training": {"momentum": 0.9, "weight_decay": 0.0001},
-    "tuning": {"seed": 100, "lrs": [0.03, 0.1]},
+    "tuning": {"seeds": [100], "lrs": [0.03, 0.1], "halving": False},
     "measures": {"seeds": 2, "gradient_flow": {"examples": 256}},
     "partial": True,
 }
@@ -33,35 +34,32 @@ PROVENANCE = {
     "host": {"cores": 2, "processor": "Some CPU"},
     "packages": {"torch": "2.13.0+cpu"},
     "code": {"models/network.py": "0" * 64},
-    "rules": {"train": {"jobs": 33, "seconds": 37.5, "cpu_seconds": 20.0, "peak_memory_mb": 240.7}},
+    "rules": {"cell": {"jobs": 33, "seconds": 37.5, "cpu_seconds": 20.0, "peak_memory_mb": 240.7}},
     "runs": {"a": {"cpu_seconds": 30.0}, "b": {"cpu_seconds": 15.0}},
 }
-ERRORS = {  # variant, depth: the training errors of the three seeds
-    ("plain_bn", 8): [0.1, 0.2, 0.3],
-    ("plain_bn", 20): [0.7, 0.8, 0.9],
-    ("plain_bn_budget4", 20): [0.4, 0.6, 0.5],
-    ("residual_bn", 20): [0.9, 0.9, 0.9],
+ERRORS = {  # variant, depth, budget: the training errors of the three seeds
+    ("plain_bn", 8, 2): [0.86, 0.88, 0.9],
+    ("plain_bn", 8, 16): [0.1, 0.2, 0.3],
+    ("plain_bn", 20, 2): [0.9, 0.9, 0.9],
+    ("plain_bn", 20, 16): [0.7, 0.8, 0.9],
+    ("plain_bn_twice", 20, 2): [0.5, 0.6, 0.4],
+    ("plain_bn_twice", 20, 16): [0.4, 0.6, 0.5],
+    ("residual_bn", 20, 2): [0.1, 0.2, 0.1],
+    ("residual_bn", 20, 16): [0.9, 0.9, 0.9],
 }
-LOSSES = {("plain_bn", 20): [1.0, 2.0, 2.3], ("residual_bn", 20): [2.5, None, 2.5]}
+LOSSES = {("plain_bn", 20, 16): [1.0, 2.0, 2.3], ("residual_bn", 20, 16): [2.5, None, 2.5]}
 RUNS = [
     {
-        "variant": variant,
-        "depth": depth,
-        "seed": seed,
-        "lr": 0.03 if depth == 8 else 0.1,
-        "steps": 80 if loss is not None else 3,
-        "parameters": 12345,
-        "status": "finished" if loss is not None else "diverged",
-        "train_loss": loss,
-        "train_error": error,
-        "test_error": error + 0.05,
+        "variant": network[0], "depth": network[1], "budget": network[2], "seed": seed,
+        "lr": 0.03 if network[1] == 8 else 0.1, "parameters": 12345,
+        "steps": 3 if loss is None else 5 * network[2],
+        "status": "diverged" if loss is None else "finished",
+        "train_loss": loss, "train_error": errors[seed], "test_error": errors[seed] + 0.05,
     }
-    for (variant, depth), errors in ERRORS.items()
-    for seed, (error, loss) in enumerate(
-        zip(errors, LOSSES.get((variant, depth), [0.5] * 3), strict=True)
-    )
-]
-QUANTITY = {"variant": "plain_bn", "depth": 20, "checkpoint": "init"}
+    for network, errors in ERRORS.items()
+    for seed, loss in enumerate(LOSSES.get(network, [0.5] * 3))
+]  # fmt: skip
+QUANTITY = {"variant": "plain_bn", "depth": 20, "budget": 16, "checkpoint": "init"}
 TABLES = {
     "runs": RUNS,
     "quantities": [
@@ -70,8 +68,21 @@ TABLES = {
         {**QUANTITY, "seed": 0, "quantity": "gradient_flow.log_first", "value": None},
         {**QUANTITY, "seed": 1, "quantity": "gradient_flow.log_first", "value": 1.0},
     ],
+    "tuning": [  # budget 4 is a quarter of the longest
+        {"variant": "plain_bn", "depth": depth, "budget": budget, "lr": lr, "status": "finished"}
+        for depth, budget, rates in [
+            (8, 16, [0.01, 0.03, 0.1]), (20, 16, [0.03, 0.1]), (20, 4, [0.03, 0.1, 0.3]),
+        ]
+        for lr in rates
+    ],
+    "steps_to_fit": [
+        {"variant": "plain_bn", "depth": depth, "threshold": 0.1, "steps": steps, "reached": fits}
+        for depth, steps, fits in [
+            (8, 40, True), (8, 60.4, True), (8, 80, False), (20, 80, False), (20, 70, True),
+        ]
+    ],
     "missing": [
-        {"kind": "run", "variant": "residual_bn", "depth": 14, "seed": 2, "reason": "NA"},
+        {"kind": "run", "variant": "residual_bn", "depth": 14, "runs": 6, "reason": "NA"},
         {"kind": "measurement", "variant": "residual_bn", "reason": "out of <memory>"},
     ],
     "rank_correlation": [
@@ -84,11 +95,12 @@ TABLES = {
         ]
     ],
 }  # fmt: skip
-HALF = [("plain_bn_budget4", "deep", 1), ("plain_bn", "deep", -0.5), ("plain_bn", "shallow", -0.5)]
+HALF = [("plain_bn_twice", "deep", 1), ("plain_bn", "deep", -0.5), ("plain_bn", "shallow", -0.5)]
 CONTRASTS = {  # claim: prediction, smallest effect, terms
     "deeper": ("above", 1, [("plain_bn", "deep", 1), ("plain_bn", "shallow", -1)]),
     "slow": ("below", 0, HALF),
     "narrow": ("below", 0, [("plain_bn_width4", "deep", 1)]),
+    "better": ("below", 1, [("plain_bn_twice", "deep", 1), ("residual_bn", "deep", -1)]),
 }
 
 
@@ -133,7 +145,7 @@ def write_study(folder: Path) -> Path:
 
 def judge_again(results: Path, claims: Path) -> None:
     """Write claims.json of a study."""
-    judged = adjust([judge(each, Results(results)) for each in read_claims(claims)])
+    judged = judge_all(read_claims(claims), Results(results))
     (results / "claims.json").write_text(json.dumps({"claims": judged}), encoding="utf-8")
 
 

@@ -5,29 +5,27 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, create_model, model_validator
+from pydantic import Field, create_model, model_validator
 
 from models.data.readers import SOURCES, ImageFolder
 from models.files import nearest, read_constant, read_yaml
 from models.typed import Typed, kinds_in, typed
-from models.variant import Checkpoint, Depth, Name, Seed, TrainingSettings, read_variants
+from models.variant import (
+    Budget,
+    Checkpoint,
+    Depth,
+    Distinct,
+    Name,
+    Seed,
+    TrainingSettings,
+    Tuning,
+    read_variants,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 DEFAULT = ROOT / "workflow/config/default.yaml"
-
-
-def distinct(items: list) -> list:
-    for i, item in enumerate(items):
-        if item in items[:i]:
-            raise ValueError(f"{item!r} is given twice")
-    return items
-
-
-T = TypeVar("T")
-Distinct = Annotated[list[T], AfterValidator(distinct)]
-Rate = Annotated[float, Field(gt=0)]
 Device = Literal["auto", "cpu", "cuda"]
 
 
@@ -70,13 +68,6 @@ class CompareDepths(Typed):
     deep: int = Field(description="the deeper depth")
 
 
-class Tuning(Typed):
-    """The choice of a learning rate for each variant and depth."""
-
-    seed: Seed = Field(description="seed of the tuning runs, which is not among the seeds")
-    lrs: Distinct[Rate] = Field(min_length=1, description="peak learning rates; one needs no trial")
-
-
 class Study(Typed):
     """The settings of a study. Their defaults stand in workflow/config/default.yaml."""
 
@@ -88,9 +79,12 @@ class Study(Typed):
     depths: Distinct[Depth] = Field(description="numbers of weight layers, 6n + 2")
     compare_depths: CompareDepths = Field(description="the two depths that the claims compare")
     width: int = Field(ge=1, description="channels of the first stage")
+    budgets: Distinct[Budget] = Field(
+        min_length=1, description="epochs that a run gets; its schedule ends with them"
+    )
     seeds: Distinct[Seed] = Field(min_length=2, description="seeds of initial weights and order")
     training: TrainingSettings = Field(description="how every network is trained")
-    tuning: Tuning = Field(description="how the learning rate is chosen")
+    tuning: Tuning = Field(description="how learning rates are chosen")
     measures: Measures = Field(description="what is measured at the two compared depths")
     partial: bool = Field(description="whether to report what is finished and train nothing more")
     device: Device = Field(
@@ -121,13 +115,14 @@ class Study(Typed):
                 raise ValueError(f"compare_depths.{role}: {depth} is not among {self.depths}")
         if pair.shallow >= pair.deep:
             raise ValueError(f"compare_depths: shallow {pair.shallow} is not below {pair.deep}")
-        if self.tuning.seed in self.seeds:
-            raise ValueError(
-                f"tuning.seed: {self.tuning.seed} is among seeds {self.seeds}; take another"
-            )
+        if both := set(self.tuning.seeds) & set(self.seeds):
+            raise ValueError(f"tuning.seeds: {min(both)} is among seeds {self.seeds}; take another")
         if not self.image_folder:  # how many images a folder has is known when they are read
+            # With halving, rates are tried for a quarter of a budget.
+            trials = [budget // 4 for budget in self.budgets] if self.tuning.halving else []
+            least = min(epochs for epochs in [*self.budgets, *trials] if epochs)
             try:
-                self.training.total_steps(SOURCES[self.dataset].examples)
+                self.training.total_steps(least, SOURCES[self.dataset].examples)
             except ValueError as error:
                 raise ValueError(f"training.{error} of {self.dataset}") from None
         elif self.dataset in SOURCES:

@@ -1,4 +1,4 @@
-"""What a study asks for: its runs, their specifications, its figures, and limits for its jobs."""
+"""What a study asks for: its cells, its runs, its figures, and limits for its jobs."""
 
 import functools
 import json
@@ -14,15 +14,20 @@ from statistics import mean
 import grimp
 
 from models.files import nearest, read_constant
-from models.variant import Variant
+from models.variant import Cell, Start, Training, Variant
 from workflow.config import MEASURES, ROOT, Study
 
-# What a core with AVX-512 and an H200 take: seconds to begin a layer, and multiply-adds a second.
-# A study with `device: auto` asks a cluster for no GPU, so its limits are those of a core.
-SPEED = {"cpu": (0.5e-3, 40e9), "auto": (0.5e-3, 40e9), "cuda": (0.05e-3, 3e12)}
+# What a core with AVX-512 and an H200 take for each of five runs side by side: seconds to begin a
+# layer, and multiply-adds a second. A study with `device: auto` asks a cluster for no GPU, so its
+# limits are those of a core.
+SPEED = {"cpu": (0.25e-3, 40e9), "auto": (0.25e-3, 40e9), "cuda": (0.02e-3, 3e12)}
 START = 3  # seconds until Python and PyTorch are loaded
-MEASURING = 300  # training steps that take as long as measuring one network
-TABLES = ("runs", "history", "tuning", "cost", "missing", "rank_correlation", "quantities")
+MEASURING = 600  # training steps of a run that take as long as measuring one network
+LANES = read_constant(ROOT / "models/training/cell.py", "LANES")  # runs side by side, at most
+TABLES = (
+    "runs", "history", "tuning", "steps_to_fit", "cost", "missing", "rank_correlation",
+    "quantities",
+)  # fmt: skip
 GRAPH = grimp.build_graph("models", "analysis", "report", cache_dir=None)  # of their imports
 OF_INTERVENTIONS = ("forest", "interventions")  # figures of a study that has interventions
 
@@ -53,33 +58,22 @@ class Plan:
         cells = [(name, depth) for name in self.study.variants for depth in self.study.depths]
         return cells + [(name, depth) for name in self.study.interventions for depth in self.pair]
 
-    def run(self, name: str, depth: int, seed: int) -> str:
-        """Return the folder of a run."""
-        return f"{self.results}/runs/{name}/depth{depth}/seed{seed}"
+    def cell_file(self, name: str, depth: int) -> str:
+        """Return the file that says that a cell is trained."""
+        return f"{self.results}/cells/{name}/depth{depth}.json"
 
-    def runs(self) -> list[str]:
-        """Return the folders of the runs that the tables hold."""
-        return [self.run(*cell, seed) for cell in self.cells() for seed in self.study.seeds]
+    def run(self, name: str, depth: int, budget: int, seed: int) -> str:
+        """Return the folder of a run."""
+        return f"{self.results}/runs/{name}/depth{depth}/budget{budget}/seed{seed}"
 
     def rates(self) -> list[float]:
         """Return the learning rates to try; a grid of one rate leaves nothing to try."""
         return self.study.tuning.lrs if len(self.study.tuning.lrs) > 1 else []
 
-    def tuning_runs(self) -> list[str]:
-        """Return the folders of the runs that try a learning rate."""
-        folders = [f"{self.results}/tuning/{name}/depth{depth}" for name, depth in self.cells()]
-        return [f"{folder}/lr{rate}" for folder in folders for rate in self.rates()]
-
-    def start(self, name: str, seed: int) -> list[str]:
-        """Return the files of the shallower run that a network grows from; none if it does not."""
+    def parent(self, name: str) -> list[str]:
+        """Return the file of the cell from whose runs a network grows; none if it does not."""
         start = self.variants[name].start
-        run = self.run(start, self.pair[0], seed)
-        return [f"{run}/run.json", f"{run}/checkpoint.pt"] if start else []
-
-    def tuning_starts(self) -> list[str]:
-        """Return the folders of the runs of the tuning seed that networks grow from."""
-        starts = {self.variants[name].start for name in self.names} - {None}
-        return [self.run(name, self.pair[0], self.study.tuning.seed) for name in sorted(starts)]
+        return [self.cell_file(start, self.pair[0])] if start else []
 
     def measures(self, name: str) -> dict[str, dict]:
         """Return the settings of each measure of a network; `at` is a list of checkpoints."""
@@ -91,52 +85,58 @@ class Plan:
         """Return the names of the tables that the measurement of a network writes."""
         return [*self.measures(self.names[0]), "quantities"]
 
-    def measured_runs(self, name: str) -> list[str]:
-        """Return the folders of the measured runs of a network, which are of the first seeds."""
-        seeds = self.study.seeds[: self.study.measures.seeds]
-        return [self.run(name, depth, seed) for depth in self.pair for seed in seeds]
+    def measured_seeds(self) -> list[int]:
+        return self.study.seeds[: self.study.measures.seeds]
 
-    def checkpoints(self, name: str, depth: int, seed: int) -> list[str]:
-        """Return the checkpoints that a run keeps: both ends, and those at which it is measured."""
+    def measured_runs(self, name: str) -> list[str]:
+        """Return the folders of the measured runs of a network, which have the longest budget."""
+        longest = max(self.study.budgets)
+        return [self.run(name, d, longest, s) for d in self.pair for s in self.measured_seeds()]
+
+    def checkpoints(self, name: str) -> list[str]:
+        """Return the checkpoints that measured runs keep: those of the measures, and both ends."""
         steps = set()
-        if self.run(name, depth, seed) in self.measured_runs(name):
-            for measure, settings in self.measures(name).items():
-                done = {0 if at == "init" else int(at[4:]) for at in settings["at"] if at != "end"}
-                # Internal covariate shift compares a checkpoint with the one a step later.
-                steps |= done | {step + 1 for step in done if measure == "ics"}
+        for measure, settings in self.measures(name).items():
+            done = {0 if at == "init" else int(at[4:]) for at in settings["at"] if at != "end"}
+            # Internal covariate shift compares a checkpoint with the one a step later.
+            steps |= done | {step + 1 for step in done if measure == "ics"}
         return ["init", *[f"step{step}" for step in sorted(steps - {0})], "end"]
 
-    def finished(self, folders: list[str], last: str) -> list[str]:
-        """Return all folders; of a partial study, only those that have their last file."""
-        return [path for path in folders if not self.study.partial or Path(path, last).exists()]
+    def finished(self, paths: list[str], last: str = "") -> list[str]:
+        """Return all files; of a partial study, only those that are there, or that hold `last`."""
+        return [path for path in paths if not self.study.partial or Path(path, last).exists()]
 
     def width(self, name: str) -> int:
         """Return the channels of the first stage of a network."""
         return self.study.width * self.variants[name].times.width
 
-    def specification(self, name: str, depth: int, seed: int, kept: bool = True) -> str:
-        """Return a run as canonical JSON (models/variant.py), without its learning rate and start.
+    def cell(self, name: str, depth: int) -> str:
+        """Return a cell (models/variant.py) as canonical JSON.
 
-        A job depends on this text alone, so that an edit reruns the runs that it changes.
+        A job depends on this text alone, so that an edit reruns the cells that it changes.
         """
-        variant, training = self.variants[name], self.study.training
+        variant, study = self.variants[name], self.study
         usual = "clipped" if variant.factors.norm == "none" else "raw"
-        specification = {
-            "dataset": self.study.dataset,
-            "variant": name,
-            "factors": variant.factors.model_dump(),
-            "depth": depth,
-            "width": self.width(name),
-            "seed": seed,
-            "train": {
-                **training.model_dump(),
-                "epochs": training.epochs * variant.times.epochs,
-                "gradient": variant.gradient or usual,
-                "lr": None,
-            },
-            "checkpoints": self.checkpoints(name, depth, seed) if kept else [],
-        }
-        return json.dumps(specification, sort_keys=True)
+        measured = depth in self.pair
+        starts = {each.start for each in self.variants.values()}
+        cell = Cell(
+            dataset=study.dataset,
+            variant=name,
+            factors=variant.factors,
+            depth=depth,
+            width=self.width(name),
+            budgets=study.budgets,
+            times=variant.times.epochs,
+            seeds=study.seeds,
+            train=Training(**dict(study.training), gradient=variant.gradient or usual),
+            tuning=study.tuning,
+            measured=len(self.measured_seeds()) if measured else 0,
+            checkpoints=self.checkpoints(name) if measured else [],
+            start=Start(variant=variant.start, depth=self.pair[0]) if variant.start else None,
+            # Any known network counts, so that its runs stay as they are when a study adds one.
+            parent=name in starts and depth == self.pair[0],
+        )
+        return json.dumps(cell.model_dump(), sort_keys=True)
 
     def figures(self) -> dict[str, str]:
         """Return the figures of the study, each with the table that it draws."""
@@ -150,20 +150,32 @@ class Plan:
                 figures[path.stem] = table
         return figures
 
+    def trained_epochs(self, name: str) -> int:
+        """Return the epochs of all runs of a cell, without those that a grid of rates grows by."""
+        study, rates = self.study, len(self.rates())
+        tried: dict[int, int] = {}  # rates by budget
+        for budget in sorted(study.budgets):
+            trial = budget // 4 if study.tuning.halving else 0
+            if trial:
+                tried.setdefault(trial, rates)
+            tried[budget] = min(2, rates) if trial else rates
+        tuning = len(study.tuning.seeds) * sum(epochs * n for epochs, n in tried.items())
+        return self.variants[name].times.epochs * (len(study.seeds) * sum(study.budgets) + tuning)
+
     def seconds(self, rule: str, name: str, depth: int) -> float:
         """Return the seconds in which a job trains or measures its networks, by SPEED."""
-        networks = {"tune": len(self.rates()), "train": 1, "measure": len(self.measured_runs(name))}
-        training, width = self.study.training, self.width(name)
+        size, width = self.study.training.batch_size, self.width(name)
         examples, (_, *sides) = self.images
         long = [side for side in sides if side > 1]
         # A stage doubles the channels and halves each side.
         stages = [(width * 2**i) ** 2 * math.prod(long) / 2 ** (i * len(long)) for i in range(3)]
         layer = 3 ** len(long) * mean(stages)
-        epochs = training.epochs * self.variants[name].times.epochs
-        steps = MEASURING if rule == "measure" else epochs * (examples // training.batch_size)
+        steps = self.trained_epochs(name) * (examples // size)
+        if rule == "measure":
+            steps = MEASURING * len(self.measured_runs(name))
         begin, rate = SPEED[self.study.device]
-        passes = 3 * training.batch_size  # a backward pass costs as much as two forward ones
-        return networks[rule] * steps * depth * (begin + passes * layer / rate)
+        # A backward pass costs as much as two forward ones.
+        return steps * depth * (begin + 3 * size * layer / rate)
 
     def minutes(self, rule: str, name: str, depth: int) -> int:
         """Return the time limit of a job: five times its work, and ten minutes for slow disks."""
@@ -172,8 +184,13 @@ class Plan:
     def megabytes(self, rule: str, name: str, depth: int) -> int:
         """Return the memory limit: programs, images twice, a batch's layer outputs four times."""
         count, shape = self.images
-        batch = 1000 if rule == "measure" else self.study.training.batch_size  # at most, at once
-        outputs = batch * depth * self.width(name) * math.prod(shape[1:])
+        settings, tuning = self.study.training, self.study.tuning
+        lanes = min(LANES, max(len(self.study.seeds), len(self.rates()) * len(tuning.seeds)))
+        # While a cell is evaluated, the outputs of one layer are there at a time.
+        kept = lanes * max(settings.batch_size * depth, settings.evaluation_batch_size)
+        if rule == "measure":
+            kept = 1000 * depth  # at most, at once
+        outputs = kept * self.width(name) * math.prod(shape[1:])
         programs = 6000 if self.study.device == "cuda" else 1500
         return programs + 4 * (2 * count * math.prod(shape) + 4 * outputs) // 2**20
 
@@ -184,12 +201,12 @@ class Plan:
 
     def forecast(self, jobs: Mapping[str, int]) -> str:
         """Return a line about the hours that the planned jobs take; "" for less than two hours."""
-        cells, deep = self.cells(), [(name, self.pair[1]) for name in self.names]
+        deep = [(name, self.pair[1]) for name in self.names]
         planned, hours = [], 0.0
-        for rule, cells_of in {"tune": cells, "train": cells, "measure": deep}.items():
+        for rule, cells in {"cell": self.cells(), "measure": deep}.items():
             if jobs.get(rule):
                 planned.append(f"{jobs[rule]} {rule}")
-                each = START + mean(self.seconds(rule, *cell) for cell in cells_of)
+                each = START + mean(self.seconds(rule, *cell) for cell in cells)
                 hours += jobs[rule] * each / 3600
         if hours < 2:
             return ""

@@ -1,4 +1,4 @@
-"""What the screen shows: a forecast, the progress of training, and errors even under --quiet."""
+"""What the screen shows: a forecast, the progress of the jobs, and errors even under --quiet."""
 
 import logging
 import sys
@@ -8,7 +8,7 @@ from snakemake.settings.enums import Quietness
 from snakemake_interface_logger_plugins.common import LogEvent
 from tqdm import tqdm
 
-RULES = ("tune", "train")
+RULES = ("cell", "measure")  # the jobs that take long
 
 
 class Progress(logging.Handler):
@@ -28,7 +28,7 @@ class Progress(logging.Handler):
             if line := self.forecast(record.stats):
                 tqdm.write(line, file=sys.stderr)
         elif event == LogEvent.JOB_STARTED and self.total and not self.bar:  # no dry run
-            self.bar = tqdm(total=self.total, desc="training", unit="job", smoothing=0.1)
+            self.bar = tqdm(total=self.total, desc="jobs", unit="job", smoothing=0)
         elif event == LogEvent.JOB_INFO and record.rule_name in RULES:
             self.jobs.add(record.jobid)
         elif event == LogEvent.JOB_FINISHED and record.job_id in self.jobs and self.bar:

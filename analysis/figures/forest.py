@@ -15,16 +15,15 @@ def draw(table: pd.DataFrame) -> plt.Figure:
     errors = 100 * table.pivot(index="seed", columns=["depth", "variant"], values="train_error")
     changes, gaps = paired_changes(errors[deep]), errors[shallow] - errors[deep]
     figure, axes = plt.subplots(figsize=(WIDTH, 0.75 + 0.19 * (len(changes) + 8)))
+    beside = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "ha": "right"}
     row, labels, group = 0.0, {}, None
     for name, change in changes.items():
         variant = VARIANTS[name]
         explanation = variant.explanation or "other changes"
         if explanation != group:
             group, row = explanation, row + 1.4
-            axes.annotate(
-                group[0].upper() + group[1:], (0, row), xycoords=("axes fraction", "data"),
-                xytext=(-4, 0), textcoords="offset points", ha="right", va="center", weight="bold",
-            )  # fmt: skip
+            title = group[0].upper() + group[1:]
+            axes.annotate(title, (0, row), (-4, 0), **beside, va="center", weight="bold")
             row += 1
         mean, low, high, _ = mean_interval(change)
         half = gaps[variant.baseline].mean() / 2
@@ -49,9 +48,6 @@ def draw(table: pd.DataFrame) -> plt.Figure:
 
 def paired_changes(errors: pd.DataFrame) -> dict[str, pd.Series]:
     """Return each variant's error (a column) minus its baseline's by seed, where both exist."""
-    changes = {
-        name: (errors[name] - errors[VARIANTS[name].baseline]).dropna()
-        for name in ordered(errors)
-        if VARIANTS[name].baseline in errors
-    }
+    names = [name for name in ordered(errors) if VARIANTS[name].baseline in errors]
+    changes = {name: (errors[name] - errors[VARIANTS[name].baseline]).dropna() for name in names}
     return {name: change for name, change in changes.items() if not change.empty}

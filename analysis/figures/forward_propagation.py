@@ -1,14 +1,13 @@
 """Draw cosines between inputs and effective rank by layer, at initialisation, greater depth."""
 
 import matplotlib.pyplot as plt
-import pandas as pd
 
-from analysis.style import COLOURS, WIDTH, deepest, key, lines, ordered
+from analysis.style import COLOURS, WIDTH, Table, deepest, key, lines, ordered
 
 TABLE = "forward_propagation"
 
 
-def draw(table: pd.DataFrame) -> plt.Figure:
+def draw(table: Table) -> plt.Figure:
     table = deepest(table, "init")
     figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 2.6))
     lines(panels[0], table, "layer", "cosine_mean", xlabel="Block", ylabel="Mean and spread")

@@ -1,14 +1,11 @@
 """Draw how far gradients at neighbouring inputs agree, at initialisation, greater depth."""
 
-import matplotlib.pyplot as plt
-import pandas as pd
-
-from analysis.style import INK, deepest, panels
+from analysis.style import INK, Figure, Table, deepest, panels
 
 TABLE = "gradient_correlation"
 
 
-def draw(table: pd.DataFrame) -> plt.Figure:
+def draw(table: Table) -> Figure:
     titles = {"grid": "Along a line", "neighbour": "Images and noisy copies"}
     rows = {"correlation": "Correlation"}
     figure, grid = panels(deepest(table, "init"), "coordinate", rows, "kind", titles)

@@ -1,14 +1,11 @@
 """Draw the relative gradient of each layer at three checkpoints, at the greater depth."""
 
-import matplotlib.pyplot as plt
-import pandas as pd
-
-from analysis.style import CHECKPOINTS, deepest, panels
+from analysis.style import CHECKPOINTS, Figure, Table, deepest, panels
 
 TABLE = "gradient_flow"
 
 
-def draw(table: pd.DataFrame) -> plt.Figure:
+def draw(table: Table) -> Figure:
     # A logarithmic axis has no place for a gradient that is zero, as SkipInit makes some.
     table = deepest(table).query("relative_gradient > 0")
     rows = {"relative_gradient": "Relative gradient"}

@@ -2,15 +2,14 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 from scipy.stats import norm
 
-from analysis.style import CHECKPOINTS, WIDTH, deepest, key, line, ordered
+from analysis.style import CHECKPOINTS, WIDTH, Table, deepest, key, line, ordered
 
 TABLE = "hessian"
 
 
-def draw(table: pd.DataFrame) -> plt.Figure:
+def draw(table: Table) -> plt.Figure:
     table = deepest(table)
     figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 2.6), sharey=True)
     grid = np.linspace(-1.15, 1.15, 400)

@@ -1,14 +1,13 @@
 """Draw internal covariate shift by training step at the greater depth, mean over layers."""
 
 import matplotlib.pyplot as plt
-import pandas as pd
 
-from analysis.style import WIDTH, deepest, key, lines, with_steps
+from analysis.style import WIDTH, Table, deepest, key, lines, with_steps
 
 TABLE = "ics"
 
 
-def draw(table: pd.DataFrame) -> plt.Figure:
+def draw(table: Table) -> plt.Figure:
     table = with_steps(deepest(table))
     means = table.groupby(["variant", "seed", "step"])[["relative", "cosine"]].mean().reset_index()
     figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 2.6))

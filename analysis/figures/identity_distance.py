@@ -1,15 +1,13 @@
 """Draw how far blocks are from the identity, and their branches' size, at the greater depth."""
 
-import matplotlib.pyplot as plt
-import pandas as pd
 from matplotlib.ticker import LogLocator
 
-from analysis.style import CHECKPOINTS, deepest, panels
+from analysis.style import CHECKPOINTS, Figure, Table, deepest, panels
 
 TABLE = "identity_distance"
 
 
-def draw(table: pd.DataFrame) -> plt.Figure:
+def draw(table: Table) -> Figure:
     rows = {"identity_distance": "Change of the input", "residual_ratio": "Size of the branch"}
     figure, grid = panels(deepest(table), "block", rows, "checkpoint", CHECKPOINTS, height=3.9)
     for axes in grid[:, 0]:

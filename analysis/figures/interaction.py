@@ -1,17 +1,16 @@
 """Draw what a shortcut changes without BatchNorm and with it, at the greater depth."""
 
 import matplotlib.pyplot as plt
-import pandas as pd
 import seaborn as sns
 
-from analysis.style import BASELINES, BLUE, ORANGE, VARIANTS, WIDTH
+from analysis.style import BASELINES, BLUE, ORANGE, VARIANTS, WIDTH, Table
 from analysis.summary import band
 
 TABLE = "runs"
 ROWS = ("variants", "deep")
 
 
-def draw(table: pd.DataFrame) -> plt.Figure:
+def draw(table: Table) -> plt.Figure:
     table = table[table["variant"].isin(BASELINES)]
     factors = table["variant"].map(lambda name: VARIANTS[name].factors)
     cells = table.assign(
@@ -21,10 +20,8 @@ def draw(table: pd.DataFrame) -> plt.Figure:
     )
     figure, axes = plt.subplots(figsize=(0.55 * WIDTH, 2.6))
     palette = {"plain": ORANGE, "residual": BLUE}
-    common = {
-        "x": "norm", "y": "error", "order": ["no BN", "BN"], "hue": "shortcut",
-        "hue_order": list(palette), "palette": palette, "legend": False, "ax": axes,
-    }  # fmt: skip
+    common = {"x": "norm", "y": "error", "order": ["no BN", "BN"], "legend": False, "ax": axes}
+    common |= {"hue": "shortcut", "hue_order": list(palette), "palette": palette}
     sns.stripplot(cells, **common, jitter=False, size=3, alpha=0.5)
     look = {"markers": ["o", "s"], "linestyles": "-", "capsize": 0.06, "err_kws": {"linewidth": 1}}
     sns.pointplot(cells, **common, **look, errorbar=band)

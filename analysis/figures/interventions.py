@@ -1,32 +1,29 @@
 """Draw the training error of every network at two depths, one row per variant."""
 
 import matplotlib.pyplot as plt
-import pandas as pd
 
-from analysis.style import COLOURS, INK, VARIANTS, WIDTH, list_rows, ordered
+from analysis.style import COLOURS, INK, VARIANTS, WIDTH, Table, list_rows, ordered
 from analysis.summary import mean_interval
 
 TABLE = "runs"
 ROWS = ("all", "compare_depths")
 
 
-def draw(table: pd.DataFrame) -> plt.Figure:
+def draw(table: Table) -> plt.Figure:
     names = ordered(table["variant"])
     shallow, deep = sorted(set(table["depth"]))
     figure, axes = plt.subplots(figsize=(WIDTH, 0.6 + 0.185 * len(names)))
     handles = []
-    for depth, offset, size in ((shallow, -0.14, 3.2), (deep, 0.14, 4.6)):
+    for depth, offset, size, fill in ((shallow, -0.14, 3.2, "white"), (deep, 0.14, 4.6, None)):
+        look = {"markersize": size, "markerfacecolor": fill, "linewidth": 0.9}
         errors = 100 * table[table["depth"] == depth].set_index("variant")["train_error"]
         for name, values in errors.groupby(level=0, sort=False):
             y, ink = names.index(name) + offset, COLOURS[name]
             mean, low, high, _ = mean_interval(values)
             axes.plot([max(low, 0), min(high, 100)], [y, y], color=ink, linewidth=0.9)
-            fill = ink if depth == deep else "white"
-            axes.plot(mean, y, "o", color=ink, markersize=size, markerfacecolor=fill,
-                      markeredgewidth=0.9)  # fmt: skip
-        fill = "grey" if depth == deep else "white"
-        handles.append(plt.Line2D([], [], color="grey", marker="o", markersize=size, linewidth=0.9,
-                                  markerfacecolor=fill, label=f"depth {depth}"))  # fmt: skip
+            axes.plot(mean, y, "o", color=ink, **look, markeredgewidth=0.9)
+        look |= {"color": "grey", "marker": "o", "label": f"depth {depth}"}
+        handles.append(plt.Line2D([], [], **look))
     axes.axvline(errors["plain_bn"].mean(), color=INK, linewidth=0.7, dashes=(1, 2))
     axes.set(xlabel="Training error (%)", xlim=(-1, 101), ylim=(len(names) - 0.7, -0.7))
     list_rows(axes, {i: VARIANTS[name].label for i, name in enumerate(names)}, handles)

@@ -1,14 +1,11 @@
 """Draw the singular values of the Jacobian at initialisation, at both depths."""
 
-import matplotlib.pyplot as plt
-import pandas as pd
-
-from analysis.style import INK, depths, panels
+from analysis.style import INK, Figure, Table, depths, panels
 
 TABLE = "isometry"
 
 
-def draw(table: pd.DataFrame) -> plt.Figure:
+def draw(table: Table) -> Figure:
     table = table[table["checkpoint"] == "init"]
     rows = {"log_singular_value": "log₁₀ singular value"}
     figure, grid = panels(table, "quantile", rows, "depth", depths(table))

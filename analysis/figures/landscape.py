@@ -2,14 +2,13 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 
-from analysis.style import COLOURS, VARIANTS, WIDTH, deepest, key, lines, ordered
+from analysis.style import COLOURS, VARIANTS, WIDTH, Table, deepest, key, lines, ordered
 
 TABLE = "landscape"
 
 
-def draw(table: pd.DataFrame) -> plt.Figure:
+def draw(table: Table) -> plt.Figure:
     table = deepest(table, "end")
     names = ordered(table["variant"])
     figure = plt.figure(figsize=(WIDTH, 4.0))
@@ -25,8 +24,7 @@ def draw(table: pd.DataFrame) -> plt.Figure:
         contours = axes.contour(plane.columns, plane.index, plane, levels, **look)
         axes.clabel(contours, contours.levels[::4], fontsize=6, fmt="%g")
         axes.plot(0, 0, "+", color=COLOURS[name], markersize=6)
-        axes.set(xticks=[-1, 0, 1], yticks=[-1, 0, 1] if i == 0 else [])
-        axes.set_title(VARIANTS[name].label)
+        axes.set(title=VARIANTS[name].label, xticks=[-1, 0, 1], yticks=[] if i else [-1, 0, 1])
     path = figure.add_subplot(grid[1, :])
     lines(path, table[table["kind"] == "path"], "x", "loss", ylabel="Loss (nats)")
     path.set(xlabel="Way from one seed's network to the other's")

@@ -1,14 +1,13 @@
 """Draw the error of trained networks that lose or swap blocks, at the greater depth."""
 
 import matplotlib.pyplot as plt
-import pandas as pd
 
-from analysis.style import INK, WIDTH, deepest, key, lines
+from analysis.style import INK, WIDTH, Table, deepest, key, lines
 
 TABLE = "lesion"
 
 
-def draw(table: pd.DataFrame) -> plt.Figure:
+def draw(table: Table) -> plt.Figure:
     table = deepest(table, "end").assign(error=lambda rows: 100 * rows["error"])
     figure, panels = plt.subplots(1, 3, figsize=(WIDTH, 2.6))
     whole = table[table["kind"] == "whole"].set_index(["variant", "seed"])["error"]

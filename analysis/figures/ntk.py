@@ -1,14 +1,11 @@
 """Draw the eigenvalues of the tangent kernel at initialisation, at both depths."""
 
-import matplotlib.pyplot as plt
-import pandas as pd
-
-from analysis.style import depths, panels
+from analysis.style import Figure, Table, depths, panels
 
 TABLE = "ntk"
 
 
-def draw(table: pd.DataFrame) -> plt.Figure:
+def draw(table: Table) -> Figure:
     table = table[table["checkpoint"] == "init"]
     largest = table.groupby(["variant", "depth", "seed"])["eigenvalue"].transform("max")
     table = table.assign(relative=(table["eigenvalue"] / largest).clip(lower=1e-7))

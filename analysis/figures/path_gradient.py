@@ -1,14 +1,11 @@
 """Draw the share of the gradient over paths of each length, at the greater depth."""
 
-import matplotlib.pyplot as plt
-import pandas as pd
-
-from analysis.style import CHECKPOINTS, deepest, panels
+from analysis.style import CHECKPOINTS, Figure, Table, deepest, panels
 
 TABLE = "path_gradient"
 
 
-def draw(table: pd.DataFrame) -> plt.Figure:
+def draw(table: Table) -> Figure:
     table = deepest(table).assign(part=lambda rows: rows["length"] / rows["blocks"])
     # A plain network has paths of one length only, and nothing to draw.
     table = table[table.groupby("variant")["length"].transform("nunique") > 1]

@@ -1,10 +1,9 @@
 """Draw the rank correlation of each quantity with degradation, and its predicted sign."""
 
 import matplotlib.pyplot as plt
-import pandas as pd
 
 from analysis.quantity_labels import quantity_labels
-from analysis.style import BLUE, INK, WIDTH
+from analysis.style import BLUE, INK, WIDTH, Table
 
 TABLE = "rank_correlation"
 ROWS = (None, None)
@@ -12,7 +11,7 @@ TITLES = {"train_loss": "Final training loss", "gap": "Degradation"}
 METHODS = {"overall": (0.15, "o", BLUE), "granulated": (-0.15, "D", "white")}
 
 
-def draw(table: pd.DataFrame) -> plt.Figure:
+def draw(table: Table) -> plt.Figure:
     signs = table.drop_duplicates("quantity").set_index("quantity")["sign"]
     names = list(signs.index)
     size = WIDTH, 0.75 + 0.2 * len(names)

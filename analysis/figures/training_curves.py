@@ -1,29 +1,27 @@
-"""Draw the error during training at two depths (He et al. 2016, Figure 6)."""
+"""Draw the training error during training at two depths (He et al. 2016, Figure 6)."""
 
 import matplotlib.pyplot as plt
-import pandas as pd
 import seaborn as sns
 
-from analysis.style import COLOURS, VARIANTS, WIDTH
+from analysis.style import COLOURS, VARIANTS, WIDTH, Table, depths
 from analysis.summary import band
 
 TABLE = "history"
 
 
-def draw(table: pd.DataFrame) -> plt.Figure:
+def draw(table: Table) -> plt.Figure:
     figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 2.7), sharey=True)
-    widths = dict(zip(sorted(set(table["depth"])), (0.9, 2.2), strict=True))
-    dashes = {"train_error": "", "test_error": (2, 1.5)}
-    curves = table.melt(["variant", "depth", "step", "seed"], list(dashes), "split", "error")
-    curves = curves.assign(error=100 * curves["error"])
+    widths = dict(zip(depths(table), (0.9, 2.2), strict=True))
+    curves = table.assign(error=100 * table["train_error"])
+    look = {"size": "depth", "sizes": widths, "errorbar": band, "legend": False}
     for axes, name in zip(panels, ("plain_bn", "residual_bn"), strict=True):
-        sns.lineplot(
-            curves[curves["variant"] == name], x="step", y="error", size="depth", sizes=widths,
-            style="split", dashes=dashes, color=COLOURS[name], errorbar=band, legend=False, ax=axes,
-        )  # fmt: skip
-        axes.set(title=VARIANTS[name].label, xlabel="Step", ylabel="Error (%)", ylim=(0, 100))
-    looks = {f"depth {depth}": {"linewidth": width} for depth, width in widths.items()}
-    looks |= {"training": {}, "test": {"linestyle": (0, dashes["test_error"])}}
-    handles = [plt.Line2D([], [], **look, color="grey", label=name) for name, look in looks.items()]
+        mine = curves[curves["variant"] == name]
+        sns.lineplot(mine, x="step", y="error", **look, color=COLOURS[name], ax=axes)
+        axes.set(title=VARIANTS[name].label, xlabel="Step", xscale="log")
+        axes.set(ylabel="Training error (%)", ylim=(0, 100))
+    handles = [
+        plt.Line2D([], [], color="grey", linewidth=widths[depth], label=title)
+        for depth, title in depths(table).items()
+    ]
     panels[1].legend(handles=handles)
     return figure

@@ -17,13 +17,12 @@ Quantities: means over layers.
 """
 
 import math
-from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
 
-from analysis.run import Subject, mean
-from models.network import CReLU
+from analysis.run import Rows, Subject, mean
+from models.layers import CReLU
 from models.tailored import TailoredReLU
 
 SETTINGS = {"examples": ("count", 2, "training images, evenly spaced over the set")}
@@ -41,7 +40,7 @@ SIGMOID_EDGE = 2 * TANH_EDGE  # because sigmoid(z) - 1/2 = tanh(z / 2) / 2
 
 
 @torch.no_grad()
-def measure(subject: Subject) -> Iterator[dict]:
+def measure(subject: Subject) -> Rows:
     rows: list[dict] = []
 
     def see(module: nn.Module, arguments: tuple[Tensor]) -> None:

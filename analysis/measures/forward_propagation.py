@@ -17,12 +17,11 @@ spread and the effective rank; and, with r the mean variance ratio, r / (1 + r),
 """
 
 import math
-from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
-from analysis.run import Subject, mean
+from analysis.run import Rows, Subject, mean
 
 SETTINGS = {"examples": ("count", 2, "training images, evenly spaced over the set")}
 QUANTITIES = {
@@ -36,7 +35,7 @@ SMALLEST = 1e-7  # single precision tells no smaller spread
 
 
 @torch.no_grad()
-def measure(subject: Subject) -> Iterator[dict]:
+def measure(subject: Subject) -> Rows:
     features: dict[str, Tensor] = {}
     subject.network(subject.inputs, features)
     del features["head"]

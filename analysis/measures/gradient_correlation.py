@@ -18,13 +18,13 @@ Where a gradient is zero or not finite, the correlation is NaN.
 Quantities: R(1), the cosine at e = 0.01, and the cosine of weight gradients.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from analysis.run import Subject, per_example
+from analysis.run import Rows, Subject, per_example
 
 SETTINGS = {
     "examples": ("count", 2, "training images, evenly spaced over the set"),
@@ -42,7 +42,7 @@ LAGS = 32
 REPORTED = {"grid": 1, "neighbour": 0.01, "weights": None}  # coordinates of the quantities
 
 
-def measure(subject: Subject, points: int, pairs_of: int) -> Iterator[dict]:
+def measure(subject: Subject, points: int, pairs_of: int) -> Rows:
     network, inputs = subject.network, subject.inputs
     generator = subject.generator()
     *layers, head = network.layers.values()

@@ -18,9 +18,8 @@ pi / (pi - 1) = 1.467 in each layer towards the input, so the norm by 1.211 (Yan
 """
 
 import math
-from collections.abc import Iterator
 
-from analysis.run import Subject, loss_and_gradient, weighted
+from analysis.run import Rows, Subject, loss_and_gradient, weighted
 
 SETTINGS = {"examples": ("count", 2, "training images, evenly spaced over the set")}
 QUANTITIES = {
@@ -30,7 +29,7 @@ QUANTITIES = {
 }
 
 
-def measure(subject: Subject) -> Iterator[dict]:
+def measure(subject: Subject) -> Rows:
     network = subject.network.train()
     _, gradients = loss_and_gradient(network, subject.inputs, subject.targets)
     for layer, (name, module) in enumerate(weighted(network).items(), start=1):

@@ -15,13 +15,13 @@ the mean weight of the t_i with |t_i| < 1e-2 of the largest |t|.
 
 import math
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from analysis.run import Subject, flat
+from analysis.run import Rows, Subject, flat
 
 SETTINGS = {
     "examples": ("count", 2, "training images, evenly spaced over the set"),
@@ -39,7 +39,7 @@ QUANTITIES = {
 Product = Callable[[Tensor], Tensor]  # v -> H v
 
 
-def measure(subject: Subject, vectors: int, steps: int, probes: int) -> Iterator[dict]:
+def measure(subject: Subject, vectors: int, steps: int, probes: int) -> Rows:
     network = subject.network.train()
     product = hessian_product(network, subject.inputs, subject.targets)
     size = sum(parameter.numel() for parameter in network.parameters())

@@ -14,11 +14,8 @@ There are no rows if the run did not keep the weights after the step. Quantities
 """
 
 import math
-from collections.abc import Iterator
 
-import torch
-
-from analysis.run import Subject, loss_and_gradient, mean, spaced, weighted
+from analysis.run import Rows, Subject, loss_and_gradient, mean, spaced, weighted
 
 SETTINGS = {"layers": ("count", 2, "weight layers looked at, evenly spaced")}
 QUANTITIES = {
@@ -27,21 +24,16 @@ QUANTITIES = {
 }
 
 
-def measure(subject: Subject, layers: int) -> Iterator[dict]:
+def measure(subject: Subject, layers: int) -> Rows:
     if subject.after is None:
         return
     network = subject.network.train()
     weights = [f"{name}.weight" for name in weighted(network)]
-    layer, layer_of = -1, {}  # for each parameter, the last weight layer at it or before it, from 0
-    for name, _ in network.named_parameters():
-        layer += name in weights
-        layer_of[name] = max(layer, 0)
+    names = [name for name, _ in network.named_parameters()]  # from the input to the output
     _, before = loss_and_gradient(network, *subject.batch)
     for i in spaced(1, len(weights) - 1, layers):  # from 0; layer 0 has no layer before it
-        with torch.no_grad():
-            for name, parameter in network.named_parameters():
-                if layer_of[name] < i:
-                    parameter.copy_(subject.after[name])
+        moved = names[: names.index(weights[i])]
+        network.load_state_dict({name: subject.after[name] for name in moved}, strict=False)
         g = before[weights[i]]
         g_after = loss_and_gradient(network, *subject.batch)[1][weights[i]]
         difference, size = (g - g_after).norm().item(), g.norm().item()

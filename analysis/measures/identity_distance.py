@@ -16,15 +16,14 @@ least 1e-4 (SkipInit and Fixup begin with branches of zero); and the mean of ref
 """
 
 import math
-from collections.abc import Iterator
 from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from analysis.run import Subject, blocks, mean
-from models.network import Identity
+from analysis.run import Rows, Subject, blocks, mean
+from models.layers import Identity
 
 SETTINGS = {"examples": ("count", 2, "training images, evenly spaced over the set")}
 QUANTITIES = {
@@ -36,7 +35,7 @@ QUANTITIES = {
 SMALLEST = 1e-4
 
 
-def measure(subject: Subject) -> Iterator[dict]:
+def measure(subject: Subject) -> Rows:
     whole = blocks(subject.network)
     features: dict[str, Tensor] = {}
     logits = subject.network(subject.inputs, features)

@@ -17,12 +17,11 @@ An example whose Jacobian overflows is left out. Quantities: means over examples
 """
 
 import math
-from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
 
-from analysis.run import Subject, mean
+from analysis.run import Rows, Subject, mean
 
 SETTINGS = {
     "examples": ("count", 2, "training images, evenly spaced over the set"),
@@ -38,11 +37,10 @@ QUANTITIES = {
 FLOOR = 1e-14
 
 
-def measure(subject: Subject, outputs: int) -> Iterator[dict]:
+def measure(subject: Subject, outputs: int) -> Rows:
     network = subject.network.double()
     stem, *body, _ = network.layers.values()
-    with torch.no_grad():
-        h = stem(subject.inputs.double())
+    h = stem(subject.inputs.double()).detach()
     for example in range(len(h)):
         jacobian = sliced_jacobian(nn.Sequential(*body), h[example], outputs, subject.generator())
         if not jacobian.isfinite().all():
@@ -63,18 +61,15 @@ def measure(subject: Subject, outputs: int) -> Iterator[dict]:
             yield {"example": example, "quantile": quantile, "log_singular_value": value, **whole}
 
 
-def sliced_jacobian(
-    function: nn.Module, point: Tensor, outputs: int, generator: torch.Generator
-) -> Tensor:
+def sliced_jacobian(f: nn.Module, point: Tensor, outputs: int, draws: torch.Generator) -> Tensor:
     """Return Q J (min(outputs, D_out), D_in) of a map of images at one image (C, H, W)."""
-    with torch.no_grad():
-        size = function(point[None]).numel()
+    size = f(point[None]).numel()
     rows = torch.eye(size, dtype=torch.double)
     if size > outputs:
-        rows = torch.linalg.qr(torch.randn(size, outputs, generator=generator).double())[0].T
+        rows = torch.linalg.qr(torch.randn(size, outputs, generator=draws).double())[0].T
     # One copy of the point for each row: in eval mode the copies do not see each other.
     points = point.repeat(len(rows), 1, 1, 1).requires_grad_()
-    y = function(points).flatten(1)
+    y = f(points).flatten(1)
     return torch.autograd.grad((y * rows.to(y)).sum(), points)[0].flatten(1)
 
 

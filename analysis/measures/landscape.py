@@ -16,13 +16,12 @@ largest rise of the loss above its value at W.
 """
 
 import math
-from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from analysis.run import Subject, bounded
+from analysis.run import Rows, Subject, bounded
 
 SETTINGS = {
     "examples": ("count", 2, "training images, evenly spaced over the set"),
@@ -37,7 +36,7 @@ QUANTITIES = {
 }
 
 
-def measure(subject: Subject, line: int, plane: int, plane_at: list, path: int) -> Iterator[dict]:
+def measure(subject: Subject, line: int, plane: int, plane_at: list, path: int) -> Rows:
     network, generator = subject.network, subject.generator()
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):  # without averages it takes the sample's statistics
@@ -48,40 +47,38 @@ def measure(subject: Subject, line: int, plane: int, plane_at: list, path: int) 
     first, second = (directions(start, generator) for _ in range(2))
 
     @torch.inference_mode()
-    def at(values: list[Tensor]) -> dict[str, float]:
+    def row(values: list[Tensor], kind: str, x: float, y=None, direction=None) -> dict:
         torch._foreach_copy_(weights, values)
         logits = network(subject.inputs)
         loss = bounded(F.cross_entropy(logits, subject.targets).item())
-        return {"loss": loss, "error": (logits.argmax(1) != subject.targets).float().mean().item()}
+        error = (logits.argmax(1) != subject.targets).float().mean().item()
+        place = {"kind": kind, "direction": direction, "x": x, "y": y}
+        return {**place, "loss": loss, "error": error}
 
     for x in torch.linspace(-1, 1, line).tolist():
         for number, direction in enumerate((first, second), start=1):
-            found = at(torch._foreach_add(start, direction, alpha=x))
-            yield {"kind": "line", "direction": number, "x": x, "y": None, **found}
+            yield row(torch._foreach_add(start, direction, alpha=x), "line", x, direction=number)
     side = torch.linspace(-1, 1, plane if subject.checkpoint in plane_at else 0).tolist()
     for x in side:
         along = torch._foreach_add(start, first, alpha=x)
         for y in side:
-            found = at(torch._foreach_add(along, second, alpha=y))
-            yield {"kind": "plane", "direction": None, "x": x, "y": y, **found}
+            yield row(torch._foreach_add(along, second, alpha=y), "plane", x, y)
     if subject.other is not None:
         ends = [subject.other[name].to(weight) for name, weight in network.named_parameters()]
         for x in torch.linspace(0, 1, path).tolist():
-            found = at(torch._foreach_lerp(start, ends, x))
-            yield {"kind": "path", "direction": None, "x": x, "y": None, **found}
+            yield row(torch._foreach_lerp(start, ends, x), "path", x)
 
 
 def directions(weights: list[Tensor], generator: torch.Generator) -> list[Tensor]:
     """Return a random direction for each weight: filter-normalised, or zero without filters."""
     found = []
     for weight in weights:
-        # The memory layout is that of the weight, which makes additions fast.
-        d = torch.empty_like(weight).copy_(torch.randn(weight.shape, generator=generator))
+        noise = torch.randn(weight.shape, generator=generator)
+        d = torch.zeros_like(weight)  # in the weight's memory layout, which makes additions fast
         if weight.ndim > 1:
+            d.copy_(noise)
             scale = weight.flatten(1).norm(dim=1) / (d.flatten(1).norm(dim=1) + 1e-10)
             d *= scale.view(-1, *[1] * (weight.ndim - 1))
-        else:
-            d.zero_()
         found.append(d)
     return found
 

@@ -14,14 +14,14 @@ the mean over blocks of the rise of the loss when a block is deleted; error, of 
 """
 
 import math
-from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from analysis.run import Subject, blocks, bounded, mean
-from models.network import Block, Identity
+from analysis.run import Rows, Subject, blocks, bounded, mean
+from models.layers import Identity
+from models.network import Block
 
 SETTINGS = {
     "examples": ("count", 2, "training images, evenly spaced over the set"),
@@ -34,35 +34,33 @@ QUANTITIES = {
 }
 
 
-def measure(subject: Subject, several: list[int], draws: int) -> Iterator[dict]:
+def measure(subject: Subject, several: list[int], draws: int) -> Rows:
     network, generator = subject.network, subject.generator()
     whole = blocks(network)
     names = list(whole)
     deleted = {name: block.shortcut or Identity(*block.shape) for name, block in whole.items()}
 
     @torch.inference_mode()
-    def changed(replacements: dict[str, nn.Module]) -> dict[str, float]:
-        layers = {**network.layers, **replacements}
+    def row(kind: str, k: int, changed: dict[str, nn.Module], block=None, draw=None) -> dict:
+        layers = {**network.layers, **changed}
         logits = nn.Sequential(*layers.values())(subject.inputs)
         loss = bounded(F.cross_entropy(logits, subject.targets).item())
         wrong = (logits.argmax(1) != subject.targets).sum().item()
-        return {"loss": loss, "error": wrong / len(logits)}
+        place = {"kind": kind, "k": k, "block": block, "draw": draw}
+        return {**place, "loss": loss, "error": wrong / len(logits)}
 
-    yield {"kind": "whole", "k": 0, "block": None, "draw": None, **changed({})}
+    yield row("whole", 0, {})
     for number, name in enumerate(names, start=1):
-        found = changed({name: deleted[name]})
-        yield {"kind": "one", "k": 1, "block": number, "draw": None, **found}
+        yield row("one", 1, {name: deleted[name]}, block=number)
     stages = [[name for name in names if name.startswith(f"stage{i}_")][1:] for i in (1, 2, 3)]
     stages = [stage for stage in stages if len(stage) > 1]
     for k in several:
         for draw in range(draws):
             if k <= len(names):
                 chosen = torch.randperm(len(names), generator=generator)[:k]
-                found = changed({names[i]: deleted[names[i]] for i in chosen})
-                yield {"kind": "several", "k": k, "block": None, "draw": draw, **found}
+                yield row("several", k, {names[i]: deleted[names[i]] for i in chosen}, draw=draw)
             if stages:
-                found = changed(swapped(whole, stages, k, generator))
-                yield {"kind": "permute", "k": k, "block": None, "draw": draw, **found}
+                yield row("permute", k, swapped(whole, stages, k, generator), draw=draw)
 
 
 def swapped(

@@ -12,12 +12,11 @@ Theta_ii. Both are NaN if no eigenvalue is above zero.
 """
 
 import math
-from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
 
-from analysis.run import Subject, per_example
+from analysis.run import Rows, Subject, per_example
 
 SETTINGS = {"examples": ("count", 2, "training images, evenly spaced over the set")}
 QUANTITIES = {
@@ -28,7 +27,7 @@ QUANTITIES = {
 TOGETHER = 6_000_000  # entries of the gradients that are computed at once; more leave the caches
 
 
-def measure(subject: Subject) -> Iterator[dict]:
+def measure(subject: Subject) -> Rows:
     kernel = tangent_kernel(subject.network, subject.inputs)
     values = torch.linalg.eigvalsh(kernel).flip(0) if kernel.isfinite().all() else []
     for index, value in enumerate(values):

@@ -13,14 +13,13 @@ k/n weighted by share, and log10 of the gradient norm over the path through all 
 """
 
 import math
-from collections.abc import Iterator
 from contextlib import ExitStack
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from analysis.run import Subject, blocks, mean, spaced
+from analysis.run import Rows, Subject, blocks, mean, spaced
 from models.network import Block
 
 SETTINGS = {
@@ -34,23 +33,20 @@ QUANTITIES = {
 }
 
 
-def measure(subject: Subject, lengths: int, draws: int) -> Iterator[dict]:
+def measure(subject: Subject, lengths: int, draws: int) -> Rows:
     stem, *others = subject.network.layers.values()
     rest = nn.Sequential(*others)
     chain, generator = list(blocks(subject.network).values()), subject.generator()
-    with torch.no_grad():
-        start = stem(subject.inputs)
+    start = stem(subject.inputs).detach()
     n, plain = len(chain), chain[0].shortcut is None
-    rows = []
+    rows, logs = [], []
     for k in [n] if plain else spaced(0, n, lengths):
         orders = [torch.randperm(n, generator=generator) for _ in range(draws if 0 < k < n else 1)]
         chosen = [set(order[:k].tolist()) for order in orders]
         norm = mean([path_norm(rest, chain, each, start, subject.targets) for each in chosen])
-        rows.append({"length": k, "paths": math.log10(math.comb(n, k)), "gradient_norm": norm})
-    logs = [
-        row["paths"] + math.log10(row["gradient_norm"]) if row["gradient_norm"] > 0 else -math.inf
-        for row in rows
-    ]
+        paths = math.log10(math.comb(n, k))
+        rows.append({"length": k, "paths": paths, "gradient_norm": norm})
+        logs.append(paths + math.log10(norm) if norm > 0 else -math.inf)
     largest = max(logs)
     total = sum(10 ** (log - largest) for log in logs) if math.isfinite(largest) else math.nan
     for row, log in zip(rows, logs, strict=True):

@@ -14,11 +14,8 @@ loss at W, and of the norm of g. A loss that overflows counts as 1e30.
 """
 
 import math
-from collections.abc import Iterator
 
-import torch
-
-from analysis.run import Subject, bounded, flat, loss_and_gradient
+from analysis.run import Rows, Subject, bounded, flat, loss_and_gradient
 
 SETTINGS = {"etas": ("numbers", 0, "lengths of steps along the gradient")}
 QUANTITIES = {
@@ -28,20 +25,17 @@ QUANTITIES = {
 }
 
 
-def measure(subject: Subject, etas: list[float]) -> Iterator[dict]:
+def measure(subject: Subject, etas: list[float]) -> Rows:
     if subject.batch is None:
         return
     network = subject.network.train()
-    parameters = dict(network.named_parameters())
-    start = {name: parameter.detach().clone() for name, parameter in parameters.items()}
+    start = {name: weight.detach().clone() for name, weight in network.named_parameters()}
     loss, g = loss_and_gradient(network, *subject.batch)
     size = flat(g.values()).norm().item()
     norm = {"gradient_norm": size}
     yield {"eta": 0.0, "loss": loss.item(), "difference": 0.0, "beta": None, **norm}
     for eta in etas:
-        with torch.no_grad():
-            for name, parameter in parameters.items():
-                parameter.copy_(start[name] - eta * g[name])
+        network.load_state_dict({name: start[name] - eta * g[name] for name in g}, strict=False)
         there, h = loss_and_gradient(network, *subject.batch)
         there = bounded(there.item())
         difference = bounded((flat(g.values()) - flat(h.values())).norm().item())

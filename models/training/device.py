@@ -3,7 +3,7 @@
 import gc
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import count
 from pathlib import Path
 
@@ -66,13 +66,14 @@ class Graphed:
     Small networks compute faster than Python can launch their kernels one by one. The function gets
     tensors and numbers, of the same shapes at each call, and receives the numbers as tensors of
     single precision. It returns nothing, changes tensors in place that stay where they are, and
-    reads no number back from the GPU.
+    reads no number back from the GPU. It may draw random numbers from `draws`.
     """
 
     WARM = 3  # calls before the graph is made, in which libraries set themselves up
 
-    def __init__(self, function: Callable[..., None]):
+    def __init__(self, function: Callable[..., None], draws: Sequence[torch.Generator] = ()):
         self.function = function
+        self.draws = draws
         self.calls = 0
         self.stream = torch.cuda.Stream()  # a graph cannot be made on the default stream
 
@@ -92,6 +93,8 @@ class Graphed:
         if self.calls == self.WARM + 1:
             self.held = [value.clone() for value in given]
             self.graph = torch.cuda.CUDAGraph()
+            for generator in self.draws:
+                self.graph.register_generator_state(generator)
             with torch.cuda.graph(self.graph, stream=self.stream):
                 self.function(*self.held)
         for held, value in zip(self.held, given, strict=True):

@@ -9,14 +9,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.data.prepare import Dataset
-from models.variant import Run
+from models.network import Network
 
 
 class Record(NamedTuple):
-    """A row of the history. Losses are in nats, errors are fractions.
+    """A row of the history: means over the batches since the last row, in train mode.
 
-    Training columns are means over the batches since the last row, in train mode, while the weights
-    move. Test columns are in eval mode, with BatchNorm's running averages.
+    The weights move meanwhile. The loss is in nats, the error a fraction.
     """
 
     epoch: int  # the epoch that has begun, from 1
@@ -24,26 +23,29 @@ class Record(NamedTuple):
     lr: float  # learning rate of the last step
     train_loss: float
     train_error: float
-    test_loss: float
-    test_error: float
+
+    def finite(self) -> bool:
+        return math.isfinite(self.train_loss)
 
 
 @torch.no_grad()
 def evaluate(
-    network: nn.Module, inputs: Tensor, targets: Tensor, batch_size: int
-) -> tuple[float, float]:
-    """Return the mean cross-entropy (nats) and the error (a fraction) in eval mode."""
+    network: Network, inputs: Tensor, targets: Tensor, batch_size: int
+) -> list[tuple[float, float]]:
+    """Return each lane's mean cross-entropy (nats) and error (a fraction) in eval mode."""
     network.eval()
-    loss, wrong = inputs.new_zeros(()), inputs.new_zeros(())
+    sums = torch.zeros(2, network.lanes, device=inputs.device, dtype=torch.double)
     for x, y in zip(inputs.split(batch_size), targets.split(batch_size), strict=True):
-        logits = network(x)
-        loss += F.cross_entropy(logits, y, reduction="sum")
-        wrong += (logits.argmax(1) != y).sum()
-    return loss.item() / len(targets), wrong.item() / len(targets)
+        logits = network(x.repeat(1, network.lanes, 1, 1)).unflatten(1, (network.lanes, -1))
+        for k, of_lane in enumerate(logits.unbind(1)):
+            sums[0, k] += F.cross_entropy(of_lane, y, reduction="sum")
+            sums[1, k] += (of_lane.argmax(1) != y).sum()
+    losses, errors = (sums / len(targets)).tolist()
+    return list(zip(losses, errors, strict=True))
 
 
 @torch.no_grad()
-def precise_batch_norm(network: nn.Module, inputs: Tensor, batch_size: int) -> None:
+def precise_batch_norm(network: Network, inputs: Tensor, batch_size: int) -> None:
     """Replace BatchNorm's running averages by the mean and variance over `inputs`.
 
     Each layer's first two moments are pooled over all positions of all batches, so the spread
@@ -68,7 +70,7 @@ def precise_batch_norm(network: nn.Module, inputs: Tensor, batch_size: int) -> N
             layer.momentum = 1.0  # the running averages are then those of the last batch
             hooks.enter_context(layer.register_forward_hook(observe))
         for x in inputs.split(batch_size):
-            network(x)
+            network(x.repeat(1, network.lanes, 1, 1))
     for layer, batches in seen.items():
         n = sum(count for count, _, _ in batches)
         mean = sum(count * mean for count, mean, _ in batches) / n
@@ -79,25 +81,19 @@ def precise_batch_norm(network: nn.Module, inputs: Tensor, batch_size: int) -> N
         layer.eval()
 
 
-def final_metrics(network: nn.Module, run: Run, data: Dataset, history: list[Record]) -> dict:
-    """Return status, sizes, and loss and error with precise BatchNorm statistics, which stay set.
+def final_metrics(network: Network, data: Dataset, batch_size: int) -> list[dict]:
+    """Return each lane's sizes, losses and errors with precise BatchNorm statistics, which stay.
 
     A loss that is not finite is None, and its error is that of a guess among equal classes.
     """
-    size = run.train.evaluation_batch_size
-    precise_batch_norm(network, data.train_inputs, size)
-    metrics = {
-        "status": "finished",
-        "epochs": history[-1].epoch,
-        "steps": history[-1].step,
-        "parameters": sum(parameter.numel() for parameter in network.parameters()),
-    }
+    precise_batch_norm(network, data.train_inputs, batch_size)
+    size = sum(parameter.numel() for parameter in network.parameters()) // network.lanes
+    metrics = [{"status": "finished", "parameters": size} for _ in range(network.lanes)]
     for split in ("train", "test"):
-        inputs = getattr(data, f"{split}_inputs")
-        loss, error = evaluate(network, inputs, getattr(data, f"{split}_targets"), size)
-        finite = math.isfinite(loss)
-        metrics[f"{split}_loss"] = loss if finite else None
-        metrics[f"{split}_error"] = error if finite else 1 - 1 / data.classes
-        if not finite or not math.isfinite(history[-1].train_loss):
-            metrics["status"] = "diverged"
+        parts = getattr(data, f"{split}_inputs"), getattr(data, f"{split}_targets")
+        for own, (loss, error) in zip(metrics, evaluate(network, *parts, batch_size), strict=True):
+            finite = math.isfinite(loss)
+            own[f"{split}_loss"] = loss if finite else None
+            own[f"{split}_error"] = error if finite else 1 - 1 / data.classes
+            own["status"] = own["status"] if finite else "diverged"
     return metrics

@@ -3,7 +3,8 @@
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn.utils import get_total_norm
 from torch.optim.sgd import sgd
 
 from models.variant import Run, TrainingSettings
@@ -29,41 +30,46 @@ def lr_factor(step: int, total: int, settings: TrainingSettings) -> float:
             return 0.1 ** ((step >= total / 2) + (step >= 3 * total / 4))
 
 
-def layerwise(weights: list[nn.Parameter]) -> None:
+def clip(gradients: list[Tensor], largest: float) -> None:
+    """Scale the gradients to a total norm of at most `largest` (Pascanu et al. 2013)."""
+    factor = largest / (get_total_norm(gradients) + 1e-6)
+    torch._foreach_mul_(gradients, factor.clamp(max=1.0))
+
+
+def layerwise(weights: list[Tensor], gradients: list[Tensor]) -> None:
     """Give each parameter's gradient TRUST times the norm of the parameter (You et al. 2017, LARS).
 
     Scales, shifts and biases have exploding gradients too, but their own norm may be zero. Each of
     them counts as a vector of ones.
     """
-    for weight in weights:
-        size = weight.detach().norm() if weight.ndim > 1 else math.sqrt(weight.numel())
-        weight.grad.mul_(TRUST * size / weight.grad.norm().clamp(min=1e-12))
+    for weight, gradient in zip(weights, gradients, strict=True):
+        size = weight.norm() if weight.ndim > 1 else math.sqrt(weight.numel())
+        gradient.mul_(TRUST * size / gradient.norm().clamp(min=1e-12))
 
 
 class Optimiser:
     """Stochastic gradient descent with momentum and weight decay, as `run` says."""
 
-    def __init__(self, network: nn.Module, run: Run):
+    def __init__(self, weights: list[Tensor], run: Run):
+        self.weights = weights
+        self.momenta = [torch.zeros_like(weight) for weight in weights]
         self.settings = run.train
-        self.momenta = {weight: torch.zeros_like(weight) for weight in network.parameters()}
-        self.weights = list(self.momenta)
         # Fixup's scalars and the head's bias learn at a tenth of the rate (Zhang et al. 2019).
         slow = run.factors.branch_scale == "fixup"
-        self.groups: dict[float, list[nn.Parameter]] = {}  # by the factor of the learning rate
-        for weight in self.weights:
-            self.groups.setdefault(0.1 if slow and weight.ndim < 2 else 1.0, []).append(weight)
+        self.groups: dict[float, list[int]] = {}  # places of weights, by factor of the rate
+        for i, weight in enumerate(weights):
+            self.groups.setdefault(0.1 if slow and weight.ndim < 2 else 1.0, []).append(i)
 
-    def step(self, lr: float | Tensor) -> None:
-        """Transform the gradients, change the weights at a learning rate, drop the gradients."""
-        if self.settings.gradient == "clipped":  # Pascanu et al. 2013
-            nn.utils.clip_grad_norm_(self.weights, self.settings.gradient_clip)
+    def step(self, gradients: list[Tensor], lr: float | Tensor) -> None:
+        """Transform the gradients in place, and change the weights at a learning rate."""
+        if self.settings.gradient == "clipped":
+            clip(gradients, self.settings.gradient_clip)
         elif self.settings.gradient == "layerwise":
-            layerwise(self.weights)
+            layerwise(self.weights, gradients)
         own = {key: getattr(self.settings, key) for key in ("momentum", "weight_decay")}
-        for factor, group in self.groups.items():
-            gradients = [weight.grad for weight in group]
-            momenta = [self.momenta[weight] for weight in group]
+        for factor, places in self.groups.items():
+            lists = (self.weights, gradients, self.momenta)
             # The class torch.optim.SGD calls this too, but imports the compiler, for a second.
-            sgd(group, gradients, momenta, lr=factor * lr, **own, **USUAL)
-        for weight in self.weights:
-            weight.grad = None
+            sgd(
+                *([tensors[i] for i in places] for tensors in lists), lr=factor * lr, **own, **USUAL
+            )

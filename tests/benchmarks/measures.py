@@ -16,11 +16,11 @@ from torch.utils.data import DataLoader, TensorDataset
 from analysis.measures import hessian, landscape
 from analysis.run import Subject
 from models.data.prepare import load
-from models.initialise import build
+from models.training.lanes import Stack
 from models.training.loop import train
 from tests.benchmarks.rivals import rival
 from tests.benchmarks.timing import Row, elsewhere, ratio, seconds
-from tests.benchmarks.training import changed, study_run
+from tests.benchmarks.training import study_run
 
 SIDE = 21  # points along a side of the slice
 
@@ -38,11 +38,11 @@ def trained(variant: str) -> Subject:
     Its largest eigenvalue is positive there. pyhessian finds the eigenvalue of the largest size
     only, and cannot find a negative trace.
     """
-    run = changed(study_run("default", variant, 20, 0.1), epochs=2)
+    run = study_run("default", variant, 20, 0.1).model_copy(update={"epochs": 2})
     data = load(run.dataset)
-    network = build(run, data)
-    train(network, run, data)
-    return Subject(run, "end", network, data.train_inputs, data.train_targets)
+    stack = Stack([run], data)
+    train(stack)
+    return Subject(run, "end", stack.network, data.train_inputs, data.train_targets)
 
 
 def spectrum(subject: Subject, rounds: int) -> Row:

@@ -16,8 +16,8 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader, RandomSampler, TensorDataset
 
 from models.data.prepare import Dataset
+from models.initialise import build
 from models.network import Network
-from models.training.loop import total_steps
 from models.training.optimiser import lr_factor
 from models.variant import Factors, Run
 
@@ -71,7 +71,7 @@ class ResNet(nn.Module):
 def rival(network: Network, run: Run, inputs: Tensor, classes: int) -> ResNet:
     """Return the usual network with the weights of ours."""
     usual = ResNet(run.factors, run.depth, run.width, inputs.shape[1:], classes)
-    usual.to(next(network.parameters()))
+    usual.to(next(network.parameters()).device)
     with torch.no_grad():
         for theirs, ours in zip(usual.parameters(), network.parameters(), strict=True):
             theirs.copy_(ours.reshape(theirs.shape))
@@ -79,19 +79,20 @@ def rival(network: Network, run: Run, inputs: Tensor, classes: int) -> ResNet:
 
 
 def loop(
-    network: Network, run: Run, data: Dataset, clock: Callable[[], float] = time.process_time
+    run: Run, data: Dataset, clock: Callable[[], float] = time.process_time
 ) -> tuple[list[float], list[float]]:
     """Return the losses, and the times at the end of each step, of the usual loop."""
-    spec, total, device = run.train, total_steps(run, data), data.train_inputs.device
+    spec, device = run.train, data.train_inputs.device
+    total = spec.total_steps(run.epochs, len(data.train_targets))
     inputs = data.train_inputs.cpu().contiguous()
     if inputs.shape[2] == 1:  # signals
         inputs = inputs.squeeze(2)
     pairs = TensorDataset(inputs, data.train_targets.cpu())
     order = RandomSampler(pairs, generator=torch.Generator().manual_seed(run.seed))
     loader = DataLoader(pairs, spec.batch_size, sampler=order, drop_last=True)
-    model = rival(network, run, inputs, data.classes).train()
+    model = rival(build(run, data), run, inputs, data.classes).train()
     optimizer = torch.optim.SGD(
-        model.parameters(), spec.lr, momentum=spec.momentum, weight_decay=spec.weight_decay
+        model.parameters(), run.lr, momentum=spec.momentum, weight_decay=spec.weight_decay
     )
     scheduler = LambdaLR(optimizer, lambda step: lr_factor(step, total, spec))
     criterion = nn.CrossEntropyLoss()

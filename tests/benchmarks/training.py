@@ -4,8 +4,7 @@ import itertools
 import json
 import statistics
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Iterator
 from functools import partial
 
 import torch
@@ -13,11 +12,9 @@ import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from models.data.prepare import Dataset, load
-from models.initialise import build
-from models.network import Network
-from models.training.loop import train
+from models.training.lanes import Stack
 from models.typed import typed
-from models.variant import Run, read_variants
+from models.variant import Run, Shared, read_variants
 from tests.benchmarks.rivals import loop
 from tests.benchmarks.timing import Row, elsewhere, median_row, ratio, seconds
 from workflow.config import ROOT, images, load_study
@@ -34,25 +31,32 @@ def rows(rounds: int) -> Iterator[Row]:
             # its weights, unless the steps are tiny.
             chaos = (variant, depth) == ("plain_bn", 56)
             run = study_run("default", variant, depth, 1e-10 if chaos else 0.01)
-            # A time of a fifth of a second is noisy, so it gets many rounds.
-            yield compare(run, "MNIST-1D", ">= 1.6 x", 4 * rounds)
+            agree(run)
+            for lanes, goal in ((1, ">= 1.6 x"), (5, ">= 2.7 x"), (9, ">= 3.0 x")):
+                yield compare(run, lanes, "MNIST-1D", goal, rounds)
     run = study_run("cifar10", "residual_bn", 20, 0.01)
-    yield compare(run, "32x32x3", ">= 1.3 x", rounds)
+    agree(run)
+    yield compare(run, 1, "32x32x3", ">= 1.3 x", rounds)
     yield share_of_peak(run, rounds)
 
 
 def study_run(study: str, variant: str, depth: int, lr: float) -> Run:
     """Return a run of a study, of one epoch and without augmentation, which the rivals lack."""
     settings = load_study([ROOT / f"workflow/config/{study}.yaml"])
-    plan = Plan(settings, read_variants(), images(settings))
-    specification = json.loads(plan.specification(variant, depth, 0, kept=False))
-    specification["train"] |= {"lr": lr, "epochs": 1, "warmup_steps": 10, "record_every": STEPS}
-    return changed(typed(Run, specification), augmentation="none")
+    cell = json.loads(Plan(settings, read_variants(), images(settings)).cell(variant, depth))
+    own = {"budget": 1, "epochs": 1, "seed": 0, "lr": lr, "checkpoints": []}
+    run = typed(Run, {**{key: cell[key] for key in Shared.model_fields}, **own})
+    return changed(run, warmup_steps=10, augmentation="none")
 
 
 def changed(run: Run, **training: object) -> Run:
     """Return a run with other settings of its training."""
     return run.model_copy(update={"train": run.train.model_copy(update=training)})
+
+
+def lanes_of(run: Run, lanes: int, data: Dataset) -> Stack:
+    """Return a stack of a run and of others that have the next seeds."""
+    return Stack([run.model_copy(update={"seed": run.seed + i}) for i in range(lanes)], data)
 
 
 def data_of(run: Run, steps: int = STEPS) -> Dataset:
@@ -71,47 +75,58 @@ def data_of(run: Run, steps: int = STEPS) -> Dataset:
     return Dataset(images, targets, images[:10], targets[:10], 10)
 
 
-def ours(network: Network, run: Run, data: Dataset) -> tuple[list[float], list[float]]:
-    """Return the losses, and the times at the end of each step, of this project's training."""
-    times: list[float] = []
-    history = train(network, run, data, lambda step, snapshot: times.append(time.process_time()))
-    return [row.train_loss for row in history], times
-
-
 def agree(run: Run, device: str = "cpu") -> None:
     """Check that both compute the same losses, on batches of 16, in double precision.
 
     In single precision, rounding alone would make the losses of deep networks differ.
     """
-    run = changed(run, batch_size=16, record_every=1)
+    run = changed(run, batch_size=16)
     data = data_of(run).to(device)
     inputs = data.train_inputs.double()
-    double = replace(data, train_inputs=inputs, test_inputs=inputs[:10])
-    both = [each(build(run, data).double(), run, double)[0] for each in (ours, loop)]
-    for step, (a, b) in enumerate(zip(*both, strict=True)):
-        assert abs(a - b) <= 1e-4 * abs(a), f"{run}: loss {a} at step {step}, not {b}"
+    data = Dataset(inputs, data.train_targets, inputs[:10], data.train_targets[:10], data.classes)
+    torch.set_default_dtype(torch.float64)
+    stack = lanes_of(run, 2, data)
+    for _ in range(STEPS):
+        stack.step()
+        stack.record()
+    theirs = loop(run, data)[0]
+    torch.set_default_dtype(torch.float32)
+    for row, other in zip(stack.histories[0], theirs, strict=True):
+        close = abs(row.train_loss - other) <= 1e-4 * abs(other)
+        assert close, f"{run}: loss {row.train_loss} at step {row.step}, not {other}"
 
 
-def step_seconds(loop: Callable, run: Run, data: Dataset) -> float:
-    """Return the seconds of the median step."""
-    times = loop(build(run, data), run, data)[1]
+def ours(run: Run, data: Dataset, lanes: int) -> float:
+    """Return the seconds of the median step, for each lane."""
+    stack = lanes_of(run, lanes, data)
+    times = []
+    for _ in range(STEPS):
+        stack.step()
+        times.append(time.process_time())
+    return median_step(times) / lanes
+
+
+def theirs(run: Run, data: Dataset) -> float:
+    """Return the seconds of the usual loop's median step."""
+    return median_step(loop(run, data)[1])
+
+
+def median_step(times: list[float]) -> float:
     return statistics.median(b - a for a, b in itertools.pairwise(times[SETTLED:]))
 
 
-def compare(run: Run, shape: str, goal: str, rounds: int) -> Row:
-    what = f"training step, {shape}, {run.variant}, depth {run.depth}"
-    agree(run)
+def compare(run: Run, lanes: int, shape: str, goal: str, rounds: int) -> Row:
+    what = f"training step, {shape}, {run.variant}, depth {run.depth}, lanes: {lanes}"
     data = data_of(run)
-    own = partial(step_seconds, ours, run, data)
-    theirs = partial(elsewhere, step_seconds, loop, run, data)
-    return ratio(what, "PyTorch loop", goal, own, theirs, rounds)
+    rival = partial(elsewhere, theirs, run, data)
+    return ratio(what, "PyTorch loop", goal, partial(ours, run, data, lanes), rival, rounds)
 
 
 def share_of_peak(run: Run, rounds: int) -> Row:
     """Return the arithmetic of a step as a share of what a matrix product does in its time."""
     data = data_of(run)
     size = run.train.batch_size
-    network = build(run, data)
+    network = lanes_of(run, 1, data).network
     with FlopCounterMode(display=False) as counter:
         logits = network(data.train_inputs[:size])
         F.cross_entropy(logits, data.train_targets[:size]).backward()
@@ -120,7 +135,7 @@ def share_of_peak(run: Run, rounds: int) -> Row:
     for _ in range(rounds):
         fastest = min(seconds(lambda: matrix @ matrix) for _ in range(5))
         peaks.append(2 * len(matrix) ** 3 / fastest)
-        speed = counter.get_total_flops() / step_seconds(ours, run, data)
+        speed = counter.get_total_flops() / ours(run, data, 1)
         shares.append(100 * speed / peaks[-1])
     what = f"arithmetic of a training step, 32x32x3, {run.variant}, depth {run.depth}"
     note = f"of {statistics.median(peaks) / 1e9:.0f} GFLOP/s"

@@ -16,7 +16,6 @@ from workflow.malloc import preload
 from workflow.plan import Plan, gpus, import_closure
 from workflow.progress import Progress
 from workflow.slurm import outlast_outages
-from workflow.warm import start_warm
 
 # Collecting garbage among the jobs of the graph takes a fifth of the time until the first starts.
 gc.set_threshold(100_000, 50, 50)
@@ -47,13 +46,6 @@ if workflow.is_main_process:
     outlast_outages()
 if workflow.remote_exec:  # a job to which Slurm gave no GPU must not use one that it sees
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
-
-
-onstart:
-    # After some hundred jobs the limit of jobs per second takes half a core. Cores are limit enough.
-    if workflow.local_exec:
-        start_warm()
-        workflow.scheduler.job_rate_limiter = None
-        # A GPU runs one job at a time, unless --resources gpu=N asks for more.
-        if "gpu" not in workflow.global_resources:
-            workflow.register_resource("gpu", gpus())
+# A GPU runs one job at a time, unless --resources gpu=N asks for more.
+if workflow.local_exec and "gpu" not in workflow.global_resources:
+    workflow.register_resource("gpu", max(1, gpus()))

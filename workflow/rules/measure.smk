@@ -1,11 +1,10 @@
-# Output: a tidy table of each measure of a variant at the two compared depths, and its quantities.
+# Input: the cells of a variant at the two compared depths, whose runs are measured. Output: a tidy
+# table of each measure, and its quantities.
 
 
 rule measure:
     input:
-        runs=lambda w: expand(
-            "{run}/{file}", run=plan.measured_runs(w.variant), file=["run.json", "checkpoint.pt"]
-        ),
+        cells=lambda w: [plan.cell_file(w.variant, depth) for depth in plan.pair],
         data="results/data/<dataset>.pt",
         code=import_closure(
             "analysis.measure",

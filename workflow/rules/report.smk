@@ -40,6 +40,7 @@ rule claims:
         runs="results/<study>/tables/runs.csv",
         quantities="results/<study>/tables/quantities.csv",
         missing="results/<study>/tables/missing.csv",
+        manifest="results/data/<dataset>.json",
         code=import_closure("report.claims"),
     output:
         "results/<study>/claims.json",

@@ -3,12 +3,7 @@
 
 rule tables:
     input:
-        runs=expand(
-            "{run}/{file}",
-            run=plan.finished([*plan.runs(), *plan.tuning_runs()], "metrics.json"),
-            file=["run.json", "metrics.json", "history.csv"],
-        ),
-        starts=expand("{run}/metrics.json", run=plan.finished(plan.tuning_starts(), "metrics.json")),
+        cells=plan.finished([plan.cell_file(*cell) for cell in plan.cells()]),
         measures=expand(
             "{folder}/{table}.csv",
             folder=plan.finished(
@@ -22,7 +17,15 @@ rule tables:
         provenance="results/<study>/provenance.json",
         tables=expand(
             "results/<study>/tables/{table}.csv",
-            table=["runs", "history", "tuning", "cost", "missing", *plan.measure_tables()],
+            table=[
+                "runs",
+                "history",
+                "tuning",
+                "steps_to_fit",
+                "cost",
+                "missing",
+                *plan.measure_tables(),
+            ],
         ),
     log:
         "results/<study>/logs/tables.log",

@@ -1,75 +1,34 @@
-# Input: the data, and the specification of each run. Output: a folder for each run. A variant of a
-# depth is first trained with each learning rate of the grid, on the tuning seed. The rate with the
-# lowest final training loss is used on every seed. A network that grows waits for its start.
+# Input: the data, and what is to be trained. Output: the file of a cell, beside the folders of its
+# runs. A cell is a variant of a depth: one job chooses its learning rates, and trains every budget
+# and seed. Runs that are there already are kept, which is why the rule declares the cell's file
+# alone, and updates it. Networks that grow wait for the cell that they grow from.
 
 
-rule tune:
+rule cell:
     input:
-        start=lambda w: plan.start(w.variant, study.tuning.seed),
-        data="results/data/<dataset>.pt",
-        code=import_closure("models.training.tune"),
+        parent=lambda w: plan.parent(w.variant),
+        data=["results/data/<dataset>.pt", "results/data/<dataset>.json"],
+        code=import_closure("models.training.cell"),
     output:
-        runs=expand(
-            "results/<study>/tuning/{{variant}}/depth{{depth}}/lr{lr}/{file}",
-            lr=plan.rates(),
-            file=["run.json", "metrics.json", "history.csv"],
-        ),
-        chosen="results/<study>/tuning/{variant}/depth{depth}/chosen.json",
+        update("results/<study>/cells/{variant}/depth{depth}.json"),
     log:
-        "results/<study>/logs/tune/{variant}/depth{depth}.log",
+        "results/<study>/logs/cell/{variant}/depth{depth}.log",
     benchmark:
-        "results/<study>/benchmarks/tune/{variant}/depth{depth}.tsv"
+        "results/<study>/benchmarks/cell/{variant}/depth{depth}.tsv"
     conda:
         "../../environment.yml"
     resources:
         attempt=lambda w, attempt: attempt,
-        runtime=lambda w, attempt: attempt * plan.minutes("tune", w.variant, int(w.depth)),
-        mem_mb=lambda w, attempt: attempt * plan.megabytes("tune", w.variant, int(w.depth)),
+        runtime=lambda w, attempt: attempt * plan.minutes("cell", w.variant, int(w.depth)),
+        mem_mb=lambda w, attempt: attempt * plan.megabytes("cell", w.variant, int(w.depth)),
         gpu=lambda w: plan.gpus(workflow.local_exec),
     params:
-        spec=lambda w: plan.specification(w.variant, int(w.depth), study.tuning.seed, kept=False),
-        start=lambda w, input: f"--start {Path(input.start[0]).parent}" if input.start else "",
-        lrs=study.tuning.lrs,
-        out=subpath(output.chosen, parent=True),
+        spec=lambda w: plan.cell(w.variant, int(w.depth)),
+        out=lambda w: plan.results,
         device=study.device,
     shell:
         """
-        python -m models.training.tune \
-            --spec {params.spec:q} {params.start} --lrs {params.lrs} --out {params.out} \
-            --device {params.device} --threads {threads} --attempt {resources.attempt} 2>{log}
-        """
-
-
-rule train:
-    input:
-        start=lambda w: plan.start(w.variant, w.seed),
-        data="results/data/<dataset>.pt",
-        lr="results/<study>/tuning/{variant}/depth{depth}/chosen.json",
-        code=import_closure("models.training.train"),
-    output:
-        expand(
-            "results/<study>/runs/{{variant}}/depth{{depth}}/seed{{seed}}/{file}",
-            file=["run.json", "history.csv", "metrics.json", "checkpoint.pt"],
-        ),
-    log:
-        "results/<study>/logs/train/{variant}/depth{depth}/seed{seed}.log",
-    benchmark:
-        "results/<study>/benchmarks/train/{variant}/depth{depth}/seed{seed}.tsv"
-    conda:
-        "../../environment.yml"
-    resources:
-        attempt=lambda w, attempt: attempt,
-        runtime=lambda w, attempt: attempt * plan.minutes("train", w.variant, int(w.depth)),
-        mem_mb=lambda w, attempt: attempt * plan.megabytes("train", w.variant, int(w.depth)),
-        gpu=lambda w: plan.gpus(workflow.local_exec),
-    params:
-        spec=lambda w: plan.specification(w.variant, int(w.depth), int(w.seed)),
-        start=lambda w, input: f"--start {Path(input.start[0]).parent}" if input.start else "",
-        out=subpath(output[0], parent=True),
-        device=study.device,
-    shell:
-        """
-        python -m models.training.train \
-            --spec {params.spec:q} {params.start} --lr-from {input.lr} --out {params.out} \
+        python -m models.training.cell \
+            --spec {params.spec:q} --out {params.out} \
             --device {params.device} --threads {threads} --attempt {resources.attempt} 2>{log}
         """

@@ -1,0 +1,29 @@
+"""Choose a learning rate from the final training losses of a grid, `{rate: loss}`.
+
+The loss is None where a run diverged.
+"""
+
+import math
+from collections.abc import Callable
+
+Losses = dict[float, float | None]
+
+
+def ranking(losses: Losses) -> Callable[[float], tuple]:
+    """Return a key that sorts rates by their loss, and those that diverged last, by their size."""
+    return lambda lr: (math.inf if losses[lr] is None else losses[lr], lr)
+
+
+def choose(losses: Losses) -> float:
+    """Return the rate with the lowest loss; if all diverged, the smallest."""
+    return min(losses, key=ranking(losses))
+
+
+def beyond(losses: Losses) -> float | None:
+    """Return the next rate on the side of the grid on which the best one lies, if it is an edge.
+
+    It is as many times larger or smaller as the last two rates differ, rounded to two digits.
+    """
+    rates, best = sorted(losses), choose(losses)
+    neighbour = {rates[0]: rates[1], rates[-1]: rates[-2]}.get(best)
+    return float(f"{best * best / neighbour:.2g}") if neighbour else None
