@@ -25,6 +25,7 @@ import pandas as pd
 from analysis.provenance import provenance
 from analysis.summary import steps_to_fit
 from models.files import read_json, replacing
+from models.folders import run_folder, tuning_folder
 from models.variant import read_run
 
 KEYS = ["dataset", "variant", "depth", "budget", "seed"]
@@ -119,7 +120,7 @@ def tuning_runs(folder: Path, cell: str) -> list[Path]:
     path = folder / f"cells/{cell}.json"
     content = read_json(path) if path.exists() else {"tuning": {}}
     return [
-        folder / f"tuning/{cell}/budget{budget}/seed{seed}/lr{float(lr):g}"
+        folder / tuning_folder(cell, budget, seed, float(lr))
         for budget, losses in content["tuning"].items()
         for lr in losses
         for seed in content["spec"]["tuning"]["seeds"]
@@ -136,7 +137,7 @@ def write_tables(folder: Path, study: dict, cells: list[str]) -> None:
     """Write all tables of a study from its settings and cells, in the order of the rows."""
     names = [*study["variants"], *study["interventions"]]
     planned = [
-        folder / f"runs/{cell}/budget{budget}/seed{seed}"
+        folder / run_folder(cell, budget, seed)
         for cell, budget, seed in product(cells, study["budgets"], study["seeds"])
     ]
     trials = [path for cell in cells for path in tuning_runs(folder, cell)]

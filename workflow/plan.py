@@ -14,6 +14,7 @@ from statistics import mean
 import grimp
 
 from models.files import nearest, read_constant
+from models.folders import cell_place, run_folder
 from models.variant import Cell, Start, Training, Variant
 from workflow.config import MEASURES, ROOT, Study
 
@@ -60,11 +61,11 @@ class Plan:
 
     def cell_file(self, name: str, depth: int) -> str:
         """Return the file that says that a cell is trained."""
-        return f"{self.results}/cells/{name}/depth{depth}.json"
+        return f"{self.results}/cells/{cell_place(name, depth)}.json"
 
     def run(self, name: str, depth: int, budget: int, seed: int) -> str:
         """Return the folder of a run."""
-        return f"{self.results}/runs/{name}/depth{depth}/budget{budget}/seed{seed}"
+        return f"{self.results}/{run_folder(cell_place(name, depth), budget, seed)}"
 
     def rates(self) -> list[float]:
         """Return the learning rates to try; a grid of one rate leaves nothing to try."""

@@ -33,6 +33,7 @@ import torch
 from models import tensors
 from models.data.prepare import FOLDER, Dataset, load
 from models.files import read_json, replacing, sweep
+from models.folders import cell_place, run_folder, tuning_folder
 from models.training.device import deterministic
 from models.training.evaluate import Record, final_metrics
 from models.training.lanes import Stack, State
@@ -144,22 +145,22 @@ class CellTrainer:
 
     def folder(self, budget: int, seed: int, lr: float) -> Path:
         """Return the folder of a run of this cell."""
-        place = f"{self.cell.variant}/depth{self.cell.depth}/budget{budget}/seed{seed}"
+        place = cell_place(self.cell.variant, self.cell.depth)
         if seed in self.cell.tuning.seeds:
-            return self.results / "tuning" / place / f"lr{lr:g}"
-        return self.results / "runs" / place
+            return self.results / tuning_folder(place, budget, seed, lr)
+        return self.results / run_folder(place, budget, seed)
 
     def start(self, budget: int, seed: int) -> Path | None:
         """Return the folder of the run from which a run of this cell grows, if it does."""
         if self.cell.start is None:
             return None
-        place = f"{self.cell.start.variant}/depth{self.cell.start.depth}"
+        place = cell_place(self.cell.start.variant, self.cell.start.depth)
         if seed not in self.cell.tuning.seeds:
-            return self.results / f"runs/{place}/budget{budget}/seed{seed}"
+            return self.results / run_folder(place, budget, seed)
         theirs = read_json(self.results / f"cells/{place}.json")
         tried = {float(lr): loss for lr, loss in theirs["tuning"][str(budget)].items()}
         lr = theirs["chosen"].get(str(budget)) or choose(tried)
-        return self.results / f"tuning/{place}/budget{budget}/seed{seed}/lr{lr:g}"
+        return self.results / tuning_folder(place, budget, seed, lr)
 
     def finish(self, wanted: list[Run]) -> None:
         """Train those of the wanted runs that are not there, and write their folders."""
@@ -231,7 +232,7 @@ class CellTrainer:
     def train(self) -> None:
         """Train all runs of the cell, and write its file."""
         cell, chosen = self.cell, {}
-        path = self.results / f"cells/{cell.variant}/depth{cell.depth}.json"
+        path = self.results / f"cells/{cell_place(cell.variant, cell.depth)}.json"
         for budget in sorted(cell.budgets):
             chosen[budget] = self.tune(budget)
             self.finish([self.run(budget, seed, chosen[budget]) for seed in cell.seeds])
@@ -294,7 +295,7 @@ def train_spec(arguments: argparse.Namespace) -> None:
         lane = Lane(seed=spec.seed, lr=spec.lr)
         write_run(arguments.out, spec, repeat(spec, data, resume)[lane], {})
         return
-    path = arguments.out / f"cells/{spec.variant}/depth{spec.depth}.resume.pt"
+    path = arguments.out / f"cells/{cell_place(spec.variant, spec.depth)}.resume.pt"
     resume = Resume(path, device, arguments.save_every)
     digest = read_json(arguments.data / f"{spec.dataset}.json")["sha256"]
     CellTrainer(spec, arguments.out, data, digest, resume, arguments.attempt).train()
