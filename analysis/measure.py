@@ -44,11 +44,8 @@ def measure_runs(runs: list[TrainedRun], measures: dict[str, dict]) -> dict[str,
     tables: dict[str, list[dict]] = {name: [] for name in (*measures, "quantities")}
     checkpoints = dict.fromkeys(each for settings in measures.values() for each in settings["at"])
     for trained in runs:
-        seeds = [run for run in runs if run.run.depth == trained.run.depth]
-        following = seeds[(seeds.index(trained) + 1) % len(seeds)]  # the first follows the last
-        other = following if following is not trained else None
         for checkpoint in [each for each in checkpoints if each in trained.weights]:
-            subject = trained.subject(checkpoint, other)
+            subject = trained.subject(checkpoint)
             columns = {key: getattr(trained.run, key) for key in COLUMNS}
             columns["checkpoint"] = checkpoint
             for name in [each for each in measures if checkpoint in measures[each]["at"]]:

@@ -36,7 +36,6 @@ class Subject:
     targets: Tensor  # the classes of these images (N,)
     batch: tuple[Tensor, Tensor] | None = None  # images and classes of the next step, if any
     after: State | None = None  # the weights after the next step, if the run kept them
-    other: State | None = None  # the weights of another seed at the same checkpoint
 
     def sample(self, examples: int) -> "Subject":
         """Return this subject with at most `examples` of its images."""
@@ -55,8 +54,8 @@ class TrainedRun:
     data: Dataset
     weights: dict[str, State]  # by checkpoint, of those that the run kept
 
-    def subject(self, checkpoint: str, other: "TrainedRun | None" = None) -> Subject:
-        """Return the run at a checkpoint, with all training images; `other` is of another seed.
+    def subject(self, checkpoint: str) -> Subject:
+        """Return the run at a checkpoint, with all training images.
 
         BatchNorm has the training set's statistics at the end, and those of an evaluation batch of
         evenly spaced training images at other checkpoints.
@@ -74,8 +73,7 @@ class TrainedRun:
             for indices in islice(order, done, done + 1):
                 batch = inputs[indices], targets[indices]
             after = self.weights.get(f"step{done + 1}")
-        theirs = other.weights.get(checkpoint) if other else None
-        return Subject(run, checkpoint, network, inputs, targets, batch, after, theirs)
+        return Subject(run, checkpoint, network, inputs, targets, batch, after)
 
 
 def read(folder: Path, data: Dataset) -> TrainedRun:

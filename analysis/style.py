@@ -134,11 +134,3 @@ def label_ends(axes: plt.Axes, ends: list[tuple[float, float, str, str]]) -> Non
         place = {"xytext": (7, (lowest - height) * 72 / figure.dpi), "textcoords": "offset points"}
         look = {"va": "center", "color": colour, "fontsize": size, "annotation_clip": False}
         axes.annotate(text, (x, y), **place, **look)
-
-
-def list_rows(axes: plt.Axes, labels: dict[float, str], handles: list) -> None:
-    """Label the rows of a chart by their heights, and put the legend above its right end."""
-    axes.set_yticks(list(labels), list(labels.values()))
-    axes.tick_params(axis="y", length=0)
-    axes.grid(axis="y", color=INK, alpha=0.12, linewidth=0.5)
-    axes.legend(handles=handles, ncols=2, loc="lower right", bbox_to_anchor=(1, 0.995))

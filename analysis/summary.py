@@ -53,6 +53,14 @@ def steps_to_fit(steps: Numbers, errors: Numbers, threshold: float) -> tuple[flo
     return float(x[i] * (x[i - 1] / x[i]) ** (1 - share)), True
 
 
+def median_steps(rows: pd.DataFrame) -> tuple[float, bool]:
+    """Return the median of steps_to_fit.csv over seeds, and whether it is more than a lower bound.
+
+    It is a bound where half of the seeds or more do not get there.
+    """
+    return rows["steps"].median(), bool(rows["reached"].mean() > 0.5)
+
+
 def band(values: Numbers) -> tuple[float, float]:
     """Return the ends of `mean_interval`, in the form of seaborn's `errorbar`."""
     return mean_interval(values)[1:3]

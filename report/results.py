@@ -7,7 +7,6 @@ from typing import Any
 import pandas as pd
 
 from analysis.quantity_labels import quantity_labels
-from analysis.summary import Interval, mean_interval
 from analysis.tables import read_missing
 from models.files import nearest, read_json
 from models.variant import read_variants
@@ -119,20 +118,3 @@ class Results:
             budget = budget // 4 or budget
         tried = self.select("tuning", where | {"budget": budget})["lr"]
         return self.select("runs", where)["lr"].isin([tried.min(), tried.max()]).any()
-
-    def baseline(self, variant: str) -> str:
-        """Return the name of the network that an intervention departs from."""
-        if name := known(variant, self.variants, "variant").baseline:
-            return name
-        raise ValueError(f"the variant {variant!r} has no baseline, because it is one")
-
-    def change(self, variant: str) -> Interval:
-        """Return the change of training error within seeds, deep networks, in percentage points."""
-        deep, networks = self.depths["deep"], (variant, self.baseline(variant))
-        mine, other = (self.of_runs("train_error", name, deep) for name in networks)
-        differences = (mine - other).dropna()
-        if len(differences) < 2:
-            few = Source("tables/runs.csv", "train_error", {"variant": variant}, "too few seeds")
-            reasons = [self.reason("run", name, deep) for name in networks]
-            raise UnansweredError(source=next(filter(None, reasons), few))
-        return mean_interval(100 * differences)

@@ -8,14 +8,13 @@ A query about runs that are missing, or about the loss of a run that diverged, p
 the reason as its source. Any other query without an answer raises a ValueError of one line.
 """
 
-import contextlib
 import math
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
-from analysis.summary import CONFIDENCE, mean_interval
+from analysis.summary import CONFIDENCE, mean_interval, median_steps
 from models.files import read_json
 from report.claims import NOT_TESTED, POINTS, read_claims
 from report.printing import Source, UnansweredError, Value, listed, number, query, shown
@@ -101,7 +100,8 @@ class Values:
         rows = self._results.select("steps_to_fit", where)
         if rows.empty:
             raise self._results.lacking("run", variant, depth)
-        median, sign = rows["steps"].median(), "" if rows["reached"].mean() > 0.5 else ">\u202f"
+        median, reached = median_steps(rows)
+        sign = "" if reached else ">\u202f"
         source = self._from("steps_to_fit", "steps", where, "median")
         return Value(median, sign + number(median, ",.0f"), "", source)
 
@@ -119,37 +119,6 @@ class Values:
         networks = self._results.select("runs", {})[["variant", "depth"]].drop_duplicates()
         n = sum(self._results.is_at_edge(*network) for network in networks.itertuples(index=False))
         return shown("", n, self._from("runs", "lr", {}, "networks at an edge of tuning.csv"))
-
-    @query
-    def change_part(self, variant: str, part: str) -> Value:
-        """Print mean, low or high: a part of what `change` prints."""
-        x = known(part, self._results.change(variant)._asdict(), "part of a change")
-        networks = [variant, self._results.baseline(variant)]
-        where = {"variant": networks, "depth": self._results.depths["deep"]}
-        source = self._from("runs", "train_error", where, f"difference within seeds: {part}")
-        return shown("points", x, source)
-
-    def change(self, variant: str) -> str:
-        """Print the change of training error against the baseline, deep networks, in points."""
-        mean, low, high = (self.change_part(variant, part) for part in ("mean", "low", "high"))
-        return f"{mean} {POINTS} ({self.confidence()}% interval {low} to {high})"
-
-    @query
-    def count_changes(self, kind: str, side: str = "any") -> Value:
-        """Print how many interventions depart from networks of a kind, plain or residual.
-
-        `side` is any, or lower or higher: the change has its whole interval below or above zero.
-        """
-        known(kind, dict.fromkeys(("plain", "residual")), "kind")
-        found = []
-        for variant in self._results.config["interventions"]:
-            with contextlib.suppress(UnansweredError):
-                change = self._results.change(variant)
-                sides = {"any": True, "lower": change.high < 0, "higher": change.low > 0}
-                if known(side, sides, "side") and self._results.baseline(variant).startswith(kind):
-                    found.append(variant)
-        where = {"variant": found, "depth": self._results.depths["deep"]}
-        return shown("", len(found), self._from("runs", "train_error", where, "variants"))
 
     @query
     def quantity(self, name: str, variant: str, depth: int, checkpoint: str = "init") -> Value:

@@ -110,7 +110,7 @@ def test_half_of_a_gap_is_asked_for_where_there_is_one(
 def test_only_initial_networks_are_measured_at_every_budget(results: Results) -> None:
     grown = CLAIMS["vanishing"].contrast[0].model_copy(update={"variant": "plain_bn_constructed"})
     for about, same in [
-        (CLAIMS["vanishing"], True), (CLAIMS["lesions"], False),
+        (CLAIMS["vanishing"], True), (CLAIMS["refinement"], False),
         (CLAIMS["vanishing"].model_copy(update={"contrast": [grown]}), False),  # from a trained one
     ]:  # fmt: skip
         fill(results, about, 5.0)

@@ -87,7 +87,7 @@ def test_the_contents_follow_the_reader(visit) -> None:
 # What is pointed at, and what its card then says.
 CARDS = [
     ("main a.verdict", "Predicted"),
-    ("main p a.reference[href='#fig:forest']", "What helps deep networks to fit"),
+    ("main p a.reference[href='#fig:interventions']", "Training error of every network"),
     ("main p a.reference[href='#sec:errata']", "Errata to the diary"),
     ("main p a[href='#ref-he2016deep']", "Deep Residual Learning"),
     ("main p .value[data-key^='mean(\"train_error\"']", "mean over seeds of train_error"),

@@ -13,7 +13,6 @@ from conftest import ROOT
 
 from analysis.figure import main, rows_of
 from analysis.figures import error_by_budget, gradient_flow, identity_distance, steps_to_fit
-from analysis.figures.forest import paired_changes
 from analysis.quantity_labels import quantity_labels
 from analysis.style import BASELINES, DASHES, MARKERS, apply, ordered
 from analysis.tables import steps_to_fit_table
@@ -111,7 +110,14 @@ def test_a_network_that_does_not_fit_is_drawn_as_a_lower_bound(results: Path) ->
 
 def test_the_same_rows_give_the_same_bytes(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in "ab":
-        words = ["figure", "error_by_depth", "--results", results, "--out", results / f"{name}.svg"]
+        words = [
+            "figure",
+            "error_by_budget",
+            "--results",
+            results,
+            "--out",
+            results / f"{name}.svg",
+        ]
         monkeypatch.setattr(sys, "argv", list(map(str, words)))
         main()
         plt.close()
@@ -125,13 +131,6 @@ def test_the_baselines_are_told_apart_without_colour() -> None:
     assert ordered(["residual", "plain", "residual"]) == ["plain", "residual"]
     with pytest.raises(ValueError, match=r"variants\.yaml has no entry for plane"):
         ordered(["plane"])
-
-
-def test_a_change_is_paired_by_seed_with_the_baseline() -> None:
-    errors = pd.DataFrame({"plain": [0.5, 0.4], "plain_dirac": [0.2, None], "residual_bn": [1, 1]})
-    changes = paired_changes(errors.assign(residual_bn_one=None, residual_fixup=0.5))
-    assert changes.keys() == {"plain_dirac"}
-    assert changes["plain_dirac"].to_dict() == {0: pytest.approx(-0.3)}
 
 
 def test_every_table_and_quantity_is_known_without_an_import() -> None:

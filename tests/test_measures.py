@@ -19,7 +19,7 @@ from test_variant import RUN, replaced
 from torch import Tensor, nn
 
 from analysis.measure import measure_runs, measure_subject
-from analysis.measures import activity, hessian, isometry, landscape, lesion
+from analysis.measures import activity, hessian, isometry
 from analysis.measures import forward_propagation as propagation
 from analysis.measures import path_gradient as paths
 from analysis.run import Subject, TrainedRun, blocks, evenly, flat, spaced, weighted
@@ -42,8 +42,6 @@ SETTINGS = {name: {} for name in MEASURES} | {
     "hessian": {"vectors": 2, "steps": 4, "probes": 2},
     "ics": {"layers": 3},
     "isometry": {"outputs": 40},
-    "landscape": {"line": 3, "plane": 3, "plane_at": ["init"], "path": 3},
-    "lesion": {"several": [2], "draws": 2},
     "path_gradient": {"lengths": 3, "draws": 2},
     "smoothness": {"etas": [0.1, 1.0]},
 }
@@ -135,7 +133,7 @@ def test_a_measure_keeps_its_contract(name: str) -> None:
     subject = make_subject(Factors(norm="noisy_batch"))
     network = subject.network
     other = {key: value + 0.1 for key, value in network.state_dict().items()}
-    subject = replace(subject, after=other, other=other)
+    subject = replace(subject, after=other)
     if "examples" not in settings:  # then it looks at no sample
         subject = replace(subject, inputs=None, targets=None)
     network.layers["head"].train()  # a mode that is not the same everywhere
@@ -166,20 +164,16 @@ def test_noise_in_the_network_is_that_of_its_seed(name: str) -> None:
 def test_tables_say_which_network_a_row_is_about(trained: list[TrainedRun]) -> None:
     settings = {
         "ntk": {"at": ["init", "end", "step99"], "examples": 4},
-        "landscape": {"at": ["end"], "examples": 8, **SETTINGS["landscape"]},
+        "hessian": {"at": ["end"], "examples": 8, **SETTINGS["hessian"]},
     }
     tables = measure_runs(trained, settings)
     columns = ["dataset", "variant", "depth", "budget", "seed", "checkpoint"]
     assert list(tables["ntk"][0])[:6] == columns
     who = {(row["seed"], row["checkpoint"]) for row in tables["ntk"]}
     assert who == {(0, "init"), (0, "end"), (1, "init"), (1, "end")}
-    assert {row["quantity"] for row in tables["quantities"]} == {
-        "ntk.log_condition", "ntk.log_trace", "landscape.nonconvexity", "landscape.log_rise",
-    }  # fmt: skip
-    # The plane is asked for at the start only, where the landscape is not measured.
-    assert {row["kind"] for row in tables["landscape"]} == {"line", "path"}
-    alone = measure_runs(trained[:1], settings)  # there is no other seed to go to
-    assert {row["kind"] for row in alone["landscape"]} == {"line"}
+    assert {row["checkpoint"] for row in tables["hessian"]} == {"end"}
+    measured = {row["quantity"].split(".")[0] for row in tables["quantities"]}
+    assert measured == {"ntk", "hessian"}
 
 
 def test_gradient_flow_is_the_gradient_of_a_backward_pass_in_train_mode() -> None:
@@ -384,48 +378,6 @@ def test_smoothness_is_the_change_of_the_gradient_along_itself() -> None:
     assert 10 ** found["log_beta"] == pytest.approx(max(rows[1]["beta"], rows[2]["beta"]))
 
 
-def test_slices_go_through_the_network_and_paths_between_two(trained: list[TrainedRun]) -> None:
-    subject = trained[0].subject("end", trained[1]).sample(32)
-    settings = {"line": 5, "plane": 3, "plane_at": ["end"], "path": 3}
-    rows = measure_subject("landscape", subject, settings)[0]
-    own = [weight.detach() for weight in subject.network.parameters()]
-    theirs = [weight.detach() for weight in trained[1].subject("end").network.parameters()]
-    draws = subject.generator()
-    first, second = (landscape.directions(own, draws) for _ in range(2))
-    for weight, d in zip(own, first, strict=True):
-        if weight.ndim > 1:  # each filter has the norm of the weights
-            assert torch.allclose(d.flatten(1).norm(dim=1), weight.flatten(1).norm(dim=1))
-            assert not torch.allclose(d, weight)
-        else:
-            assert not d.any()
-
-    def loss_at(weights: list[Tensor]) -> float:
-        network = copy.deepcopy(subject.network).train()  # without noise, only BatchNorm has a mode
-        nn.utils.vector_to_parameters(flat(weights), network.parameters())
-        return loss_of(network, subject.inputs, subject.targets).item()
-
-    middles = [row["loss"] for row in rows if row["x"] == 0 and row["y"] in (0, None)]
-    assert middles == pytest.approx([loss_at(own)] * 4, rel=1e-4)
-    half = [(a + b) / 2 for a, b in zip(own, theirs, strict=True)]
-    path = [row["loss"] for row in rows if row["kind"] == "path"]
-    assert path == pytest.approx([loss_at(each) for each in (own, half, theirs)], rel=1e-4)
-    # The edges of the plane are the ends of the lines.
-    lines = [row for row in rows if row["kind"] == "line"]
-    ends = {row["direction"]: row["loss"] for row in lines if row["x"] == 1}
-    plane = {(row["x"], row["y"]): row["loss"] for row in rows if row["kind"] == "plane"}
-    assert (plane[1, 0], plane[0, 1]) == pytest.approx((ends[1], ends[2]), rel=1e-4)
-    corner = [w + a - b for w, a, b in zip(own, first, second, strict=True)]
-    assert plane[1, -1] == pytest.approx(loss_at(corner), rel=1e-4)
-
-
-def test_bending_downward_is_what_is_not_convex() -> None:
-    losses = {1: [0, 0, 2, 3, 4], 2: [4, 1, 0, 1, 4]}  # bends of 2, -1 and 0; of 2, 2 and 2
-    rows = [{"direction": d, "loss": loss} for d, line in losses.items() for loss in line]
-    assert landscape.quantities(rows) == pytest.approx(
-        {"nonconvexity": 1 / 9, "log_rise": math.log10(1 + 4)}
-    )
-
-
 def test_lanczos_finds_the_spectrum_of_a_quadratic() -> None:
     values = torch.tensor([-3.0, -1.0, 0.0, 0.5, 2.0, 7.0])
     q = torch.linalg.qr(gaussian(6, 6))[0]
@@ -497,40 +449,6 @@ def test_activity_is_seen_before_the_rectifier() -> None:
         z = subject.network.layers["stem"][:-1](subject.inputs).flatten(1)
     for name in ("co_active", "linear_tanh"):  # to the second, half of all outputs look linear
         assert rows[0][name] == pytest.approx(activity.activity(z)[name])
-
-
-@pytest.mark.parametrize("variant", [RESIDUAL_BN, PLAIN_BN])
-def test_a_deleted_block_is_passed_by(variant: Factors) -> None:
-    subject, rows, _ = measured("lesion", variant, {"several": [6], "draws": 1}, depth=14)
-    names = list(blocks(subject.network))
-    for row, gone in zip(rows, [[], *([name] for name in names), names], strict=True):
-        x = subject.inputs
-        with torch.no_grad():
-            for name, layer in subject.network.layers.items():
-                if name not in gone:
-                    x = layer(x)
-                elif name in ("stage2_block1", "stage3_block1"):
-                    x = option_a(x)
-        assert row["loss"] == pytest.approx(F.cross_entropy(x, subject.targets).item(), rel=1e-5)
-        assert row["error"] == (x.argmax(1) != subject.targets).float().mean()
-
-
-def test_the_cost_of_a_block_is_a_rise_of_the_loss() -> None:
-    facts = [("whole", 1.0, 0.2), ("one", 3.0, 0.5), ("one", 17.0, 0.5), ("several", 99.0, 0.9)]
-    rows = [{"kind": kind, "loss": loss, "error": error} for kind, loss, error in facts]
-    assert lesion.quantities(rows) == {"one": pytest.approx(1.0), "error": 0.2}  # log10(1 + 9)
-
-
-def test_swaps_stay_within_a_stage() -> None:
-    subject, rows, _ = measured("lesion", DIRAC, {"several": [2], "draws": 3}, depth=20)
-    swaps = [row["loss"] for row in rows if row["kind"] == "permute"]
-    assert swaps == [rows[0]["loss"]] * 3  # all blocks that may change places are the identity
-    whole = blocks(subject.network)
-    stages = [[f"stage{s}_block{i}" for i in (2, 3)] for s in (1, 2, 3)]
-    order = lesion.swapped(whole, stages, 1, torch.Generator().manual_seed(0))
-    moved = [name for name in whole if order[name] is not whole[name]]
-    assert moved in stages
-    assert order[moved[0]] is whole[moved[1]]
 
 
 def test_paths_add_up_to_the_gradient() -> None:

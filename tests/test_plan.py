@@ -113,13 +113,11 @@ def test_baselines_share_shortcut_and_norm_with_their_interventions() -> None:
             assert here == there, name
 
 
-def test_a_study_without_interventions_has_no_figures_of_them() -> None:
-    less = FULL.figures().keys() - plan("full", interventions=[]).figures().keys()
-    assert less == {"forest", "interventions"}
+def test_every_figure_draws_a_table_of_the_study() -> None:
     scripts = {path.stem for path in (ROOT / "analysis/figures").glob("[a-z]*.py")}
     assert FULL.figures().keys() == scripts
     assert FULL.measures("plain").keys() <= scripts
-    assert FULL.figures()["error_by_depth"] == "runs"
+    assert FULL.figures()["error_by_budget"] == "runs"
 
 
 def test_an_import_closure_holds_what_a_module_needs_and_no_more() -> None:
@@ -128,11 +126,11 @@ def test_an_import_closure_holds_what_a_module_needs_and_no_more() -> None:
     assert "models/network.py" in training
     assert not [file for file in training if not file.startswith("models/")]
     assert "models/import_checkpoint.py" not in training
-    style = ["analysis/figures/error_by_depth.py", "analysis/style.py", "analysis/summary.py"]
-    figure = import_closure("analysis.figures.error_by_depth")
+    style = ["analysis/figures/error_by_budget.py", "analysis/style.py", "analysis/summary.py"]
+    figure = import_closure("analysis.figures.error_by_budget")
     assert set(style) <= set(figure)
     assert not [file for file in figure if "network" in file or "training" in file]
-    both = import_closure("models.training.cell", "analysis.figures.error_by_depth")
+    both = import_closure("models.training.cell", "analysis.figures.error_by_budget")
     assert both == sorted({*training, *figure})
 
 

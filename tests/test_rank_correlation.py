@@ -142,8 +142,8 @@ def test_every_prediction_is_of_a_measured_quantity(quick_study: Path) -> None:
 @pytest.mark.parametrize(
     ("item", "message"),
     [
-        ("{quantity: lesion.won, sign: 1}", "predictions.0.quantity: 'lesion.won' is not known; d"),
-        ("{quantity: lesion.one, sign: 2}", "predictions.0.sign: 2 is not"),
+        ("{quantity: ics.cosin, sign: 1}", "predictions.0.quantity: 'ics.cosin' is not known; did"),
+        ("{quantity: ics.cosine, sign: 2}", "predictions.0.sign: 2 is not"),
     ],
 )
 def test_a_mistake_in_a_prediction_is_named(item: str, message: str, tmp_path: Path) -> None:

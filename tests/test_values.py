@@ -43,9 +43,6 @@ ANSWERS = {  # query: its value and its text, or the text that is both
     'mean("train_loss", "plain_bn", 20)': (5.3 / 3, "1.767"),
     'half("train_error", "plain_bn", 20)': (HALF_WIDTH, "24.8"),
     'mean("train_error", "plain_bn", 20, budget=2)': (90, "90.0"),
-    'count_changes("plain", "lower")': (1, "1"),
-    'count_changes("plain", "higher")': (0, "0"),
-    'count_changes("residual")': (0, "0"),
     "steps(2)": (10, "10"),
     'steps_to_fit("plain_bn", 8)': (60.4, "60"),  # two of three seeds are no bound
     'steps_to_fit("plain_bn", 20)': (75, ">\u202f75"),
@@ -95,7 +92,6 @@ def test_a_query_has_the_answer_of_a_hand(text: Environment, query: str) -> None
 
 NO_RUN = "the study has no run of plain_bn_width4 at depth 20"
 COMPOSED = {
-    'change("plain_bn_twice")': "−30.0 percentage points (95% interval −54.8 to −5.2)",
     'effect("narrow")': "– (not tested)",
     'verdict("better", budget=2)': "contradicted",
     # 50 - 80/2 - 20/2 is 0, and the seeds differ as in the change.
@@ -173,13 +169,11 @@ def test_a_gap_is_a_dash_with_its_reason(text: Environment, query: str) -> None:
 WRONG = {  # query: its one line
     'mean("train_error", "plain_bm", 8)': "no variant has the name 'plain_bm'; did you mean plain",
     'mean("train_error", "residual", 8)': "the study has no run of residual at depth 8",
-    'change("plain_bn")': "the variant 'plain_bn' has no baseline, because it is one",
     'count("rnus")': "no table has the name 'rnus'; did you mean runs?",
     'count("runs", statu="x")': "no column of runs has the name 'statu'; did you mean status?",
     'cell("runs", "lr", variant="plain_bn")': "table runs: lr has 2 values where",
     'quantity("gradient_flow.rat", "plain_bn", 20)': "did you mean gradient_flow.rate?",
     'quantity("gradient_flow.rate", "plain_bn", 20, "ned")': "did you mean end?",
-    'count_changes("plan")': "no kind has the name 'plan'; did you mean plain?",
     'effect("deper")': "no claim has the name 'deper'; did you mean deeper?",
     'verdict("deeper", budget=3)': "no budget of the claims has the name '3'; expected one of 2",
     'setting("seds")': "no setting with a value has the name 'seds'; did you mean seeds?",

@@ -43,9 +43,7 @@ def settings_of(path: Path) -> type[Typed]:
         count, number = Annotated[int, Field(ge=least)], Annotated[float, Field(gt=least)]
         kinds = {
             "count": count,
-            "counts": Distinct[count],
             "numbers": Annotated[Distinct[number], Field(min_length=1)],
-            "checkpoints": Distinct[Checkpoint],
         }
         fields[name] = (kinds[kind], Field(description=meaning))
     return create_model(path.stem, __base__=Typed, at=(At, ...), **fields)

@@ -30,7 +30,6 @@ TABLES = (
     "quantities",
 )  # fmt: skip
 GRAPH = grimp.build_graph("models", "analysis", "report", cache_dir=None)  # of their imports
-OF_INTERVENTIONS = ("forest", "interventions")  # figures of a study that has interventions
 
 
 @dataclass(frozen=True)
@@ -147,7 +146,7 @@ class Plan:
             table = read_constant(path, "TABLE")
             if table not in {*TABLES, *MEASURES}:
                 raise ValueError(f"{path}: TABLE: {table!r} is not known{nearest(table, tables)}")
-            if table in tables and (self.study.interventions or path.stem not in OF_INTERVENTIONS):
+            if table in tables:
                 figures[path.stem] = table
         return figures
 

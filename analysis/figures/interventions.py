@@ -2,7 +2,7 @@
 
 import matplotlib.pyplot as plt
 
-from analysis.style import COLOURS, INK, VARIANTS, WIDTH, Table, list_rows, ordered
+from analysis.style import COLOURS, INK, VARIANTS, WIDTH, Table, ordered
 from analysis.summary import mean_interval
 
 TABLE = "runs"
@@ -26,5 +26,8 @@ def draw(table: Table) -> plt.Figure:
         handles.append(plt.Line2D([], [], **look))
     axes.axvline(errors["plain_bn"].mean(), color=INK, linewidth=0.7, dashes=(1, 2))
     axes.set(xlabel="Training error (%)", xlim=(-1, 101), ylim=(len(names) - 0.7, -0.7))
-    list_rows(axes, {i: VARIANTS[name].label for i, name in enumerate(names)}, handles)
+    axes.set_yticks(range(len(names)), [VARIANTS[name].label for name in names])
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="y", color=INK, alpha=0.12, linewidth=0.5)
+    axes.legend(handles=handles, ncols=2, loc="lower right", bbox_to_anchor=(1, 0.995))
     return figure

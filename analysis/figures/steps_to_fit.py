@@ -4,10 +4,12 @@ import matplotlib.pyplot as plt
 from matplotlib.ticker import LogLocator
 
 from analysis.style import COLOURS, INK, MARKERS, VARIANTS, WIDTH, Table, label_ends, line, ordered
+from analysis.summary import median_steps
 
 TABLE = "steps_to_fit"
 ROWS = ("variants", "depths")
 THRESHOLD = 0.1
+BOUND = {"marker": "^", "markersize": 7, "fillstyle": "none"}
 
 
 def draw(table: Table) -> plt.Figure:
@@ -20,14 +22,15 @@ def draw(table: Table) -> plt.Figure:
         axes.axhline(table["steps"].max(), color=INK, linewidth=0.7, dashes=(1, 2))
     ends = []
     for name in ordered(table["variant"]):
-        look, mine = {"color": COLOURS[name]}, table[table["variant"] == name].groupby("depth")
-        for depth, seeds in mine["steps"]:
-            axes.plot([depth] * len(seeds), seeds, ".", **look, alpha=0.35, markersize=3)
-        steps, fits = mine["steps"].median(), mine["reached"].mean() > 0.5
-        axes.plot(steps.index, steps, **line(name))
-        axes.plot(steps[fits].index, steps[fits], MARKERS[name], **look)
-        axes.plot(steps[~fits].index, steps[~fits], "^", **look, markersize=7, fillstyle="none")
-        ends.append((steps.index[-1], steps.iloc[-1], VARIANTS[name].label, COLOURS[name]))
+        look, medians = {"color": COLOURS[name]}, []
+        for depth, seeds in table[table["variant"] == name].groupby("depth"):
+            axes.plot(seeds["depth"], seeds["steps"], ".", **look, alpha=0.35, markersize=3)
+            steps, reached = median_steps(seeds)
+            mark = {"marker": MARKERS[name]} if reached else BOUND
+            axes.plot(depth, steps, **look, **mark)
+            medians.append((depth, steps))
+        axes.plot(*zip(*medians, strict=True), **line(name))
+        ends.append((*medians[-1], VARIANTS[name].label, COLOURS[name]))
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
     axes.yaxis.set_major_formatter("{x:.0f}")
     axes.minorticks_off()

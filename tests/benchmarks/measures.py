@@ -1,4 +1,4 @@
-"""Time the Hessian against pyhessian, and a slice of the loss against a loop."""
+"""Time the Hessian against pyhessian."""
 
 import copy
 import math
@@ -7,29 +7,22 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
-import numpy as np
 import pyhessian
 import torch
-from torch import Tensor, nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch import nn
 
-from analysis.measures import hessian, landscape
+from analysis.measures import hessian
 from analysis.run import Subject
 from models.data.prepare import load
 from models.training.lanes import Stack
 from models.training.loop import train
-from tests.benchmarks.rivals import rival
 from tests.benchmarks.timing import Row, elsewhere, ratio, seconds
 from tests.benchmarks.training import study_run
-
-SIDE = 21  # points along a side of the slice
 
 
 def rows(rounds: int) -> Iterator[Row]:
     for variant in ("residual", "residual_bn"):
-        subject = trained(variant)
-        yield spectrum(subject, rounds)
-        yield plane(subject, rounds)
+        yield spectrum(trained(variant), rounds)
 
 
 def trained(variant: str) -> Subject:
@@ -84,52 +77,3 @@ def by_pyhessian(subject: Subject) -> tuple[float, list[float]]:
     data = subject.inputs, subject.targets
     found = pyhessian.hessian(network, nn.CrossEntropyLoss(), data, cuda=False)
     return found.eigenvalues()[0][0], found.trace()
-
-
-def plane(subject: Subject, rounds: int) -> Row:
-    """Time the same slice by a loop like that of Li et al."""
-    what = f"2-D slice of the loss, {SIDE} x {SIDE}, {subject.run.variant}, depth 20"
-    subject = subject.sample(128)
-    # The usual network has the same loss at the same weights.
-    inputs = subject.inputs.squeeze(2).contiguous()
-    usual = rival(subject.network, subject.run, inputs, 10).train()
-    weights = [weight.detach() for weight in usual.parameters()]
-    generator = subject.generator()  # it draws the directions of the measure
-    drawn = [landscape.directions(weights, generator) for _ in range(2)]
-
-    def ours() -> list[float]:
-        own = replace(subject, network=copy.deepcopy(subject.network))  # the measure changes it
-        rows = landscape.measure(own, line=0, plane=SIDE, plane_at=["end"], path=0)
-        return [row["loss"] for row in rows]
-
-    loop = partial(by_loop, usual, *drawn, inputs, subject.targets)
-    np.testing.assert_allclose(loop(), ours(), rtol=1e-3, err_msg=what)
-    theirs = partial(elsewhere, seconds, loop)
-    return ratio(what, "loop of Li et al.", ">= 2 x", partial(seconds, ours), theirs, rounds)
-
-
-def by_loop(
-    network: nn.Module, first: list[Tensor], second: list[Tensor], inputs: Tensor, targets: Tensor
-) -> list[float]:
-    """Return the losses of a slice as the code of Li et al. 2018 computes them.
-
-    At each point all weights are set, one by one, and loss and errors are counted over a
-    DataLoader's batches of 128. The network is in train mode here.
-    """
-    network = copy.deepcopy(network)
-    weights = [weight.detach().clone() for weight in network.parameters()]
-    loader = DataLoader(TensorDataset(inputs, targets), batch_size=128)
-    criterion = nn.CrossEntropyLoss()
-    losses = []
-    for x in np.linspace(-1, 1, SIDE):
-        for y in np.linspace(-1, 1, SIDE):
-            for weight, w, d, e in zip(network.parameters(), weights, first, second, strict=True):
-                weight.data = w + (d * x + e * y)
-            total = correct = 0
-            with torch.no_grad():
-                for images, labels in loader:
-                    logits = network(images)
-                    total += criterion(logits, labels).item() * len(labels)
-                    correct += (logits.argmax(1) == labels).sum().item()
-            losses.append(total / len(targets))
-    return losses
