@@ -21,7 +21,6 @@ slurm-test: $(VENV)/installed
 	pytest --capture=no tests/test_slurm.py
 
 bench: $(VENV)/installed
-	pip install --quiet --disable-pip-version-check --requirement workflow/envs/bench.txt
 	python -m tests.benchmarks --out results/benchmarks.json
 
 clean:

@@ -27,7 +27,7 @@ EDITS = {
     "a claim": (
         "report/claims.yaml", "smallest_effect: 1", "smallest_effect: 2", {"figure": 1, **WRITING},
     ),
-    "a figure": ("analysis/figures/interaction.py", *COMMENT, {"figure": 1, "render": 1}),
+    "a figure": ("analysis/figures/interventions.py", *COMMENT, {"figure": 1, "render": 1}),
     "the tables": ("analysis/tables.py", *COMMENT, TABLES),
     "the training": (
         "models/training/evaluate.py", *COMMENT, {"cell": 16, "measure": 8, **TABLES},

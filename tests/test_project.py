@@ -16,7 +16,6 @@ from models.files import read_yaml
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 LOCK = ROOT / "workflow/envs/requirements.txt"
-BENCH = ROOT / "workflow/envs/bench.txt"  # what `make bench` needs more
 
 TOP_LEVEL = {
     ".ci", ".gitattributes", ".github", ".gitignore", "LICENSE", "Makefile", "README.md",
@@ -35,32 +34,27 @@ def test_the_top_level_is_exactly_that_of_the_design() -> None:
     assert names - ALLOWED == TOP_LEVEL
 
 
-def locked(*files: Path) -> dict[str, str]:
-    """Return the version of each package that some locks pin."""
-    lines = [re.split("[#;]", line)[0] for file in files for line in file.read_text().splitlines()]
-    pins = [line.strip().split("==") for line in lines if "==" in line]
-    return {canonicalize_name(name): version for name, version in pins}
+def locked() -> dict[str, str]:
+    """Return the version of each package that the lock pins."""
+    pins = [re.split("[#; ]", line)[0].split("==") for line in LOCK.read_text().splitlines()]
+    return {canonicalize_name(pin[0]): pin[1] for pin in pins if len(pin) == 2}
 
 
-def direct(*extras: str) -> list[Requirement]:
-    """Return what the project and its optional groups ask for."""
-    optional = [text for extra in extras for text in PROJECT["optional-dependencies"][extra]]
-    return [Requirement(text) for text in [*PROJECT["dependencies"], *optional]]
+def direct() -> list[Requirement]:
+    """Return what the project and its tests ask for."""
+    tests = PROJECT["optional-dependencies"]["test"]
+    return [Requirement(text) for text in [*PROJECT["dependencies"], *tests]]
 
 
-def test_the_locks_pin_every_direct_dependency_once() -> None:
-    for files, extra in (((LOCK,), "test"), ((LOCK, BENCH), "bench")):
-        pins = locked(*files)
-        for requirement in direct(extra):
-            version = pins[canonicalize_name(requirement.name)]
-            assert requirement.specifier.contains(version), requirement
-    assert "-r requirements.txt" in BENCH.read_text()
-    assert not locked(LOCK).keys() & locked(BENCH).keys()
+def test_the_lock_pins_every_direct_dependency() -> None:
+    for requirement in direct():
+        version = locked()[canonicalize_name(requirement.name)]
+        assert requirement.specifier.contains(version), requirement
 
 
 def test_the_lock_installs_on_the_oldest_python_that_is_allowed() -> None:
     oldest = next(iter(SpecifierSet(PROJECT["requires-python"]))).version
-    pins = locked(LOCK)
+    pins = locked()
     here = [each for each in metadata.distributions() if canonicalize_name(each.name) in pins]
     assert here
     for each in here:
@@ -76,7 +70,7 @@ def test_environment_yml_uses_the_lock_and_an_allowed_python() -> None:
 
 def test_every_import_is_a_direct_dependency() -> None:
     """An import must not work only because another package happens to need the same one."""
-    declared = {canonicalize_name(each.name) for each in direct("test", "bench")}
+    declared = {canonicalize_name(each.name) for each in direct()}
     other_names = {
         "ruamel": "ruamel.yaml", "pypandoc": "pypandoc-binary", "fontTools": "fonttools",
         "PIL": "pillow", "sklearn": "scikit-learn",

@@ -1,4 +1,4 @@
-"""Time this project against others, and against what the processor can do.
+"""Time this project against the usual way to train, and time what an edit costs.
 
     python -m tests.benchmarks --out results/benchmarks.json
 
@@ -19,12 +19,12 @@ from pathlib import Path
 from analysis.provenance import host
 from models.files import replacing
 from models.training.device import deterministic
-from tests.benchmarks import gpu, measures, study, training
+from tests.benchmarks import gpu, study, training
 from tests.benchmarks.timing import Row
 from workflow.malloc import preload
 
-PARTS = {"training": training, "gpu": gpu, "measures": measures, "study": study}
-PACKAGES = ("torch", "pyhessian", "snakemake")
+PARTS = {"training": training, "gpu": gpu, "study": study}
+PACKAGES = ("torch", "snakemake")
 QUIET = {"PYTHONWARNINGS": "ignore", "TQDM_DISABLE": "1"}  # for this process and others
 COLUMNS = "{:58} {:32} {:22} {:10} {:4} {}".format
 

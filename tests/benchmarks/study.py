@@ -94,9 +94,10 @@ def sentence(folder: Path, i: int) -> float:
 
 def figure(folder: Path, i: int) -> float:
     """Return the seconds until a figure with larger points is in both documents."""
-    script = folder / "analysis/figures/interaction.py"
-    script.write_text(script.read_text().replace(f"size={3 + i}", f"size={4 + i}"))
-    files = ("figures/interaction.svg", "report/index.html", "report/report.pdf")
+    script = folder / "analysis/figures/steps_to_fit.py"
+    old, new = (f'"markersize": {size}' for size in (7 + i, 8 + i))
+    script.write_text(script.read_text().replace(old, new))
+    files = ("figures/steps_to_fit.svg", "report/index.html", "report/report.pdf")
     before = {folder / RESULTS / file: (folder / RESULTS / file).read_bytes() for file in files}
     taken = clock(folder, "-m", *MAKE.split())
     for path, old in before.items():

@@ -5,7 +5,6 @@ The process of this project is set up like one of its jobs. The other is plain P
 
 import operator
 import statistics
-import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -53,13 +52,6 @@ def ratio(what: str, against: str, goal: str, ours: Timed, theirs: Timed, rounds
     a, b = (1000 * statistics.median(times) for times in taken.values())
     note = f"{a:.3g} ms, {against} {b:.3g} ms"
     return median_row((what, against, goal), ratios, note)
-
-
-def seconds(work: Callable, *arguments: object) -> float:
-    """Return seconds of the processor, in which other programs on the machine count little."""
-    start = time.process_time()
-    work(*arguments)
-    return time.process_time() - start
 
 
 def elsewhere(work: Callable, *arguments: object) -> object:

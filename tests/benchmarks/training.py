@@ -1,4 +1,4 @@
-"""Time a step of training against the usual loop, and against a matrix product."""
+"""Time a step of training against the usual loop."""
 
 import itertools
 import json
@@ -8,15 +8,13 @@ from collections.abc import Iterator
 from functools import partial
 
 import torch
-import torch.nn.functional as F
-from torch.utils.flop_counter import FlopCounterMode
 
 from models.data.prepare import Dataset, load
 from models.training.lanes import Stack
 from models.typed import typed
 from models.variant import Run, Shared, read_variants
 from tests.benchmarks.rivals import loop
-from tests.benchmarks.timing import Row, elsewhere, median_row, ratio, seconds
+from tests.benchmarks.timing import Row, elsewhere, ratio
 from workflow.config import ROOT, images, load_study
 from workflow.plan import Plan
 
@@ -37,7 +35,6 @@ def rows(rounds: int) -> Iterator[Row]:
     run = study_run("cifar10", "residual_bn", 20, 0.01)
     agree(run)
     yield compare(run, 1, "32x32x3", ">= 1.3 x", rounds)
-    yield share_of_peak(run, rounds)
 
 
 def study_run(study: str, variant: str, depth: int, lr: float) -> Run:
@@ -120,23 +117,3 @@ def compare(run: Run, lanes: int, shape: str, goal: str, rounds: int) -> Row:
     data = data_of(run)
     rival = partial(elsewhere, theirs, run, data)
     return ratio(what, "PyTorch loop", goal, partial(ours, run, data, lanes), rival, rounds)
-
-
-def share_of_peak(run: Run, rounds: int) -> Row:
-    """Return the arithmetic of a step as a share of what a matrix product does in its time."""
-    data = data_of(run)
-    size = run.train.batch_size
-    network = lanes_of(run, 1, data).network
-    with FlopCounterMode(display=False) as counter:
-        logits = network(data.train_inputs[:size])
-        F.cross_entropy(logits, data.train_targets[:size]).backward()
-    matrix = torch.randn(2048, 2048)
-    peaks, shares = [], []
-    for _ in range(rounds):
-        fastest = min(seconds(lambda: matrix @ matrix) for _ in range(5))
-        peaks.append(2 * len(matrix) ** 3 / fastest)
-        speed = counter.get_total_flops() / ours(run, data, 1)
-        shares.append(100 * speed / peaks[-1])
-    what = f"arithmetic of a training step, 32x32x3, {run.variant}, depth {run.depth}"
-    note = f"of {statistics.median(peaks) / 1e9:.0f} GFLOP/s"
-    return median_row((what, "matrix product", ">= 55 %"), shares, note)
