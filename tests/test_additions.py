@@ -34,7 +34,7 @@ def test_a_variant_touches_two_files_and_runs_alone(finished: Path) -> None:
     factors = "  factors: {norm: none, convolutions_per_block: 1}\n"
     assert add(finished, {
         "workflow/config/variants.yaml": ("plain_dirac:\n", entry + factors),
-        "workflow/config/quick.yaml": ("residual_fixup]", "residual_thin, "),
+        "workflow/config/quick.yaml": ("residual_bn_orthogonal]", "residual_thin, "),
     }) == 2  # fmt: skip
     assert planned(finished) == {"cell": 2, "measure": 1, **TABLES}
 
@@ -161,7 +161,7 @@ def test_a_measure_a_figure_and_a_claim_touch_seven_files_and_reach_the_paper(
         SECTION: (END, '<< finding("weights_grow") >>\n\n'),
     })  # fmt: skip
     assert (measure, figure, claim) == (3, 2, 2)
-    assert planned(finished) == {"measure": 8, **TABLES, "figure": FIGURES + 1}
+    assert planned(finished) == {"measure": 6, **TABLES, "figure": FIGURES + 1}
 
     # Measure one network only, and put its rows into the tables.
     study = finished / "results/quick"

@@ -105,7 +105,7 @@ def test_ctrl_c_ends_everything_and_nothing_is_lost(tmp_path: Path) -> None:
     assert saved == ["depth14.resume.pt"]
 
     again = start(folder, *job)
-    while "going on after step" not in log.read_text():
+    while not log.exists() or "going on after step" not in log.read_text():
         assert again.poll() is None, again.stderr.read()
         time.sleep(0.05)
     os.killpg(again.pid, signal.SIGINT)

@@ -155,7 +155,7 @@ def test_an_unfinished_study_reports_its_gaps(quick_project: Path, tmp_path: Pat
     cell = "residual_bn_orthogonal/depth14"
     shutil.rmtree(results / f"runs/{cell}/budget2/seed1")
     (results / f"logs/cell/{cell}.log").write_text("step 3\nerror: no space left on device\n")
-    shutil.rmtree(results / "measures/plain_looks_linear")
+    shutil.rmtree(results / "measures/plain_bn_constructed")
     done = snakemake(project, *QUICK, "--config", "partial=True")
     assert done.returncode == 0, done.stderr[-3000:]
     assert not (results / f"runs/{cell}/budget2/seed1").exists()

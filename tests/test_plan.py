@@ -39,10 +39,10 @@ def test_cells_and_runs_of_a_small_study_are_counted_by_hand() -> None:
     assert [depth for name, depth in cells if name == "plain_bn"] == FULL.study.depths
     assert [depth for name, depth in cells if name == "preact_bn"] == [20, 56]
     assert len(cells) == len(set(cells)) == 4 * 7 + 2 * len(FULL.study.interventions)
-    assert len(quick.cells()) == 4 * 2 + 4 * 2
+    assert len(quick.cells()) == 4 * 2 + 2 * 2
     # One network grows from the shallower plain network with BatchNorm.
     assert quick.parent("plain_bn_constructed") == ["results/quick/cells/plain_bn/depth8.json"]
-    assert quick.parent("residual_fixup") == []
+    assert quick.parent("residual_bn_orthogonal") == []
     # Four seeds of which the first three are measured, at two depths and the longest budget.
     measured = plan("quick", seeds=[3, 2, 1, 0], budgets=[1, 4, 2]).measured_runs("plain")
     assert measured == [

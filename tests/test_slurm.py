@@ -32,7 +32,7 @@ COMMAND = [
 # Two Snakemakes and a measurement do not fit into 300 MB, but they fit into 600 MB.
 SMALL = "rule_measure_wildcards_plain"
 TOO_LITTLE = "measure:mem_mb=(300 if wildcards.variant == 'plain' else 2000) * attempt"
-CANCELLED = "rule_cell_wildcards_residual_fixup_14"  # at every attempt, until Snakemake gives up
+CANCELLED = "rule_cell_wildcards_residual_bn_orthogonal_14"  # at every attempt, until Snakemake gives up
 
 
 class Job(NamedTuple):
@@ -180,7 +180,7 @@ def test_the_study_survives_what_happens_on_a_cluster(
     assert [job.memory for job in histories[SMALL]] == ["300M", "600M"]
     assert states[CANCELLED] == 3 * ["CANCELLED"] + ["COMPLETED"]
     afterwards = [job.name for job in jobs(cluster)[before:]]
-    assert afterwards == [CANCELLED, "rule_measure_wildcards_residual_fixup"]
+    assert afterwards == [CANCELLED, "rule_measure_wildcards_residual_bn_orthogonal"]
 
 
 @pytest.mark.parametrize(("edited", "asked"), [(False, "TresPerJob"), (True, "TresPerNode")])
