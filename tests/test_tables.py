@@ -220,7 +220,7 @@ def test_contract_of_the_tables(quick_study: Path) -> None:
         "steps_to_fit": "dataset variant depth seed threshold steps reached",
         "cost": "variant depth width runs seconds peak_memory_mb tuning_seconds",
     }
-    assert (len(runs), len(tables["steps_to_fit"]), len(tables["cost"])) == (64, 96, 16)
+    assert (len(runs), len(tables["steps_to_fit"]), len(tables["cost"])) == (48, 72, 12)
     assert set(runs["status"]) <= {"finished", "diverged"}
     cells = ["variant", "depth", "budget"]
     best = tuning.loc[tuning.groupby(cells)["train_loss"].idxmin()]
@@ -229,6 +229,6 @@ def test_contract_of_the_tables(quick_study: Path) -> None:
     quantities = pd.read_csv(quick_study / "tables/quantities.csv")
     assert set(quantities["budget"]) == {runs["budget"].max()}
     record = json.loads((quick_study / "provenance.json").read_text())
-    assert record["rules"]["cell"]["jobs"] == 16
+    assert record["rules"]["cell"]["jobs"] == 12
     assert record["rules"]["cell"]["peak_memory_mb"] > 50
     assert (record["attempts"], record["resumed"]) == (1, False)
