@@ -32,9 +32,8 @@ COMMAND = [
 # Two Snakemakes and a measurement do not fit into 300 MB, but they fit into 600 MB.
 SMALL = "rule_measure_wildcards_plain"
 TOO_LITTLE = "measure:mem_mb=(300 if wildcards.variant == 'plain' else 2000) * attempt"
-CANCELLED = "rule_cell_wildcards_residual_bn_orthogonal_14"  # at every attempt, until it gives up
-    "rule_cell_wildcards_residual_bn_orthogonal_14"  # at every attempt, until Snakemake gives up
-)
+# Cancelled at every attempt, until Snakemake gives up
+CANCELLED = "rule_cell_wildcards_residual_bn_orthogonal_14"
 
 
 class Job(NamedTuple):
