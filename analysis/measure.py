@@ -17,9 +17,10 @@ from pathlib import Path
 
 import torch
 
-from analysis.run import SEED_OFFSET, Subject, TrainedRun, read
+from analysis.run import Subject, TrainedRun, read
 from models.data.prepare import FOLDER, load
 from models.files import replacing
+from models.streams import number
 from models.training.device import deterministic
 from models.variant import read_run
 
@@ -34,7 +35,8 @@ def measure_subject(name: str, subject: Subject, settings: dict) -> tuple[list[d
     if "examples" in settings:
         subject = subject.sample(settings.pop("examples"))
     subject = replace(subject, network=copy.deepcopy(subject.network))
-    torch.manual_seed(SEED_OFFSET + subject.run.seed)  # of noise that is part of the network
+    # Noise that is part of the network is drawn from the global generator.
+    torch.manual_seed(number(subject.run.seed, "measuring"))
     rows = list(module.measure(subject, **settings))
     return rows, module.quantities(rows) if rows else {}
 

@@ -14,6 +14,7 @@ from torch.func import functional_call, grad, vmap
 from models import tensors
 from models.data.prepare import Dataset
 from models.network import Block, Network
+from models.streams import generator
 from models.training.evaluate import precise_batch_norm
 from models.training.loop import batches
 from models.variant import Run, read_run
@@ -21,7 +22,6 @@ from models.variant import Run, read_run
 State = dict[str, Tensor]  # weights, or their gradients, by name
 Rows = Iterator[dict]  # what a measure yields: the columns of its table by name
 
-SEED_OFFSET = 1_000_000  # added to the seed of a run, it is the seed of the run's measurements
 LARGEST = 1e30  # a loss that overflows counts as this
 
 
@@ -44,8 +44,7 @@ class Subject:
 
     def generator(self) -> torch.Generator:
         """Return a generator that is the same for every variant and checkpoint of a seed."""
-        # With the seed of the initial weights, a random direction would be these weights.
-        return torch.Generator().manual_seed(SEED_OFFSET + self.run.seed)
+        return generator(self.run.seed, "measuring")
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 import torch
 from torch import Generator, Tensor, nn
 
+from models import streams
 from models.data.prepare import Dataset
 from models.layers import Mixing
 from models.network import Block, Network
@@ -34,7 +35,7 @@ def build(run: Run, data: Dataset, trained: dict[str, Tensor] | None = None) -> 
 @torch.no_grad()
 def initialise(network: Network, factors: Factors, seed: int) -> None:
     """Set all weights; biases start at zero, BatchNorm at scale one and shift zero."""
-    generator = Generator().manual_seed(seed)
+    generator = streams.generator(seed, "weights")
     weighted = [module for module in network.modules() if isinstance(module, Weighted)]
     for module in weighted:  # the stem comes first
         INITS[factors.init](module, factors, module is weighted[0], generator)

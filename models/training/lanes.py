@@ -17,6 +17,7 @@ from models.data.prepare import Dataset
 from models.initialise import build
 from models.layers import Noise
 from models.network import Network
+from models.streams import generator
 from models.training.device import Graphed
 from models.training.evaluate import Record
 from models.training.loop import batches, crops
@@ -62,7 +63,7 @@ class Stack:
             Optimiser([weight.detach().chunk(lanes)[k] for weight in self.parameters], each)
             for k, each in enumerate(runs)
         ]
-        self.draws = [torch.Generator(inputs.device).manual_seed(each.seed) for each in runs]
+        self.draws = [generator(each.seed, "noise", inputs.device) for each in runs]
         for module in self.network.modules():
             if isinstance(module, Noise):
                 module.generators = self.draws
@@ -157,8 +158,8 @@ class Stack:
         for optimiser, momenta in zip(self.optimisers, state["momenta"], strict=True):
             for momentum, value in zip(optimiser.momenta, momenta, strict=True):
                 momentum.copy_(value)
-        for generator, value in zip(self.draws, state["draws"], strict=True):
-            generator.set_state(value)
+        for draws, value in zip(self.draws, state["draws"], strict=True):
+            draws.set_state(value)
         self.losses.copy_(state["losses"])
         self.wrong.copy_(state["wrong"])
         self.done, self.recorded = state["done"], state["recorded"]

@@ -8,6 +8,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from models.data.augment import draw_crops
+from models.streams import generator
 from models.variant import Run
 
 POINTS = 10  # rows of the history for each tenfold number of steps
@@ -54,14 +55,14 @@ def batches(run: Run, examples: int, device: torch.device) -> Iterator[Tensor]:
 
     The seed gives every epoch a new order, on the CPU, so that all devices see the same batches.
     """
-    draws = torch.Generator().manual_seed(run.seed)
+    draws = generator(run.seed, "order")
     for _ in range(run.epochs):
         yield from whole_batches(torch.randperm(examples, generator=draws), run, device)
 
 
 def crops(run: Run, examples: int, size: torch.Size, device: torch.device) -> Iterator[Tensor]:
     """Yield the draws (batch_size, 3) of augmentation for the images of each step's batch."""
-    draws = torch.Generator().manual_seed(run.seed)
+    draws = generator(run.seed, "augmentation")
     for _ in range(run.epochs):
         yield from whole_batches(draw_crops(examples, size, draws), run, device)
 
