@@ -4,7 +4,7 @@ import ast
 import difflib
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,14 +17,12 @@ def replacing(path: Path) -> Iterator[Path]:
     A reader, or a run that is killed in the middle, never sees half a file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
+        temporary.touch(exist_ok=False)  # its mode is that of every new file of the user
         yield temporary
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
-        temporary.chmod(0o644)
         temporary.replace(path)
     except OSError as error:
         error.filename = error.filename or str(path)  # a full disk does not say which file it was

@@ -1,13 +1,14 @@
 """Plain data read strictly, and typed values: each trap of YAML, JSON and typing gets its line."""
 
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from pydantic import Field
 
-from models.files import nearest, read_constant, read_json, read_yaml
+from models.files import nearest, read_constant, read_json, read_yaml, replacing
 from models.typed import Typed, typed
 
 
@@ -42,6 +43,23 @@ def test_a_mistake_in_a_file_gets_a_line_that_names_file_and_place(
         path.write_bytes(content)
     with pytest.raises(ValueError, match=rf"^{path}{message}.*\Z"):
         read(path)
+
+
+@pytest.mark.parametrize("umask", [0o027, 0o002])
+def test_a_file_has_the_mode_of_the_users_files(
+    umask: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError  # as a share of Windows does
+
+    monkeypatch.setattr(os, "chmod", refuse)
+    before = os.umask(umask)
+    try:
+        with replacing(tmp_path / "a") as path:
+            path.write_text("whole")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o666 & ~umask
 
 
 def test_a_constant_is_read_without_running_its_module(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """A cell that is killed and started again ends with the bits of one that was never stopped."""
 
+import errno
 import json
 import math
 import multiprocessing
@@ -292,6 +293,18 @@ def test_each_job_has_a_gpu_of_its_own_while_there_is_one(
     # Slurm gives a job the second GPU. The job sees it as the first one.
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
     monkeypatch.setattr(device, "HELD", [])
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert [device.claim(), device.claim()] == ["cuda:0", "cuda:0"]
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.EOPNOTSUPP])
+def test_without_locks_jobs_share_a_gpu(code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(device.FileLock, "acquire", refuse)
     assert [device.claim(), device.claim()] == ["cuda:0", "cuda:0"]
 
 

@@ -46,8 +46,9 @@ def claim() -> str:
     """
     if not torch.cuda.is_available():
         raise ValueError("device: cuda was asked for, and PyTorch sees no GPU")
-    everyone = ",".join(map(str, range(torch.cuda.device_count())))
-    names = (os.environ.get("CUDA_VISIBLE_DEVICES") or everyone).split(",")
+    count_seen = torch.cuda.device_count()
+    everyone = ",".join(map(str, range(count_seen)))
+    names = (os.environ.get("CUDA_VISIBLE_DEVICES") or everyone).split(",")[:count_seen]
     folder = Path(tempfile.gettempdir())
     for turn in count():
         for index, name in enumerate(names):
@@ -56,6 +57,8 @@ def claim() -> str:
                 lock.acquire(blocking=False)
             except Timeout:
                 continue
+            except (OSError, NotImplementedError):  # no locks on this file system: jobs share
+                return f"cuda:{index}"
             HELD.append(lock)
             return f"cuda:{index}"
 
