@@ -16,6 +16,7 @@ include: "workflow/rules/report.smk"
 localrules:
     all,
     prepare_data,
+    register,
     tables,
     rank_correlation,
     errata,

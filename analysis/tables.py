@@ -6,6 +6,7 @@ tables/runs.csv          one row per run: what it was and how it ended (errors a
 tables/history.csv       one row per run and recorded step
 tables/tuning.csv        one row per run that tried a learning rate
 tables/steps_to_fit.csv  one row per network, seed and training error that it has to reach
+tables/growth.csv        two laws of how these steps grow with depth (analysis/growth.py)
 tables/cost.csv          one row per variant and depth: seconds and memory that training took
 tables/missing.csv       one row per cell and measurement that is not finished, with the reason
 tables/<measure>.csv     the rows of a measure, of all variants; quantities.csv likewise
@@ -22,6 +23,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from analysis.growth import growth_table
 from analysis.provenance import provenance
 from analysis.summary import steps_to_fit
 from models.files import read_json, replacing
@@ -160,11 +162,13 @@ def write_tables(folder: Path, study: dict, cells: list[str]) -> None:
     ]
     trained = pd.DataFrame(runs.values())
     tried = pd.DataFrame(tuning.values(), columns=trained.columns)
+    steps = steps_to_fit_table(trained, len(study["budgets"]))
     tables = {
         "runs": trained[[*KEYS, *TRAINED]],
         "history": pd.concat(histories),
         "tuning": tried[TUNING],
-        "steps_to_fit": steps_to_fit_table(trained, len(study["budgets"])),
+        "steps_to_fit": steps,
+        "growth": growth_table(steps),
         "cost": cost_table(trained, tried),
         "missing": missing_table(missing, unmeasured, folder / "logs"),
     }

@@ -32,6 +32,8 @@ ERRORS = ("train_error", "test_error", "generalisation_gap")
 NOT_TESTED = "not tested"
 NO_WIDTH = "its interval has no width"
 LEARNED = 0.05  # a network whose error is no further below that of a guess has learned nothing
+OPEN = "inconclusive"
+JUDGED = ("metric", "unit", "contrast", "prediction", "smallest_effect")  # keys that decide
 LEAST_GAP = 1  # percentage points; half of a gap is asked for where the gap is surely larger
 
 
@@ -57,6 +59,7 @@ class Claim(Typed):
 
     id: Name = Field(description="the claim's name, and its anchor on the page")
     section: str = Field(description="the claims of a section share the adjustment of p-values")
+    primary: bool = Field(False, description="whether the answer of the paper rests on it")
     explanation: str = ""
     statement: str
     theory: str
@@ -66,7 +69,6 @@ class Claim(Typed):
     unit: str = POINTS
     smallest_effect: float = Field(description="the least effect of interest, in the unit")
     reason: str = Field(description="why that effect is the least of interest")
-    registered: bool = Field(True, description="whether it is older than the runs that judge it")
     sentences: Sentences
 
 
@@ -151,7 +153,7 @@ def in_words(interval: Interval) -> str:
 def verdict(prediction: str, low: float, high: float, smallest_effect: float) -> str:
     """Return on which side of the smallest effect of interest the whole interval lies."""
     if low <= smallest_effect <= high:
-        return "inconclusive"
+        return OPEN
     side = "above" if low > smallest_effect else "below"
     return "supported" if side == prediction else "contradicted"
 
@@ -174,7 +176,34 @@ def judge(claim: Claim, results: Results, budget: int) -> dict:
     return {**judged, "p_value": sign_flip_p_value(differences)}
 
 
-def judge_all(claims: list[Claim], results: Results) -> list[dict]:
+def pattern(verdicts: list[str]) -> str:
+    """Return in a word how the verdicts, from the shortest budget to the longest, go together.
+
+    A claim is robust if its verdict is the same at both ends, and late only or early only if it is
+    settled at one end. It is reversed if it is supported at one budget and contradicted at another.
+    """
+    settled = [each not in (OPEN, NOT_TESTED) for each in verdicts]
+    if {"supported", "contradicted"} <= set(verdicts):
+        return "reversed"
+    if len(verdicts) < 2 or not (settled[0] or settled[-1]):
+        return "open"
+    return "robust" if settled[0] and settled[-1] else "late only" if settled[-1] else "early only"
+
+
+def registered_claims(claims: Path, registered: Path) -> set[str]:
+    """Return the claims that stand in the file `registered` with the same question.
+
+    That file is the copy of claims.yaml from before a study's first training.
+    """
+
+    def asked(path: Path) -> dict[str, list]:
+        return {each["id"]: [each.get(key) for key in JUDGED] for each in read_yaml(path)["claims"]}
+
+    now, then = asked(claims), asked(registered)
+    return {name for name in now if now[name] == then.get(name)}
+
+
+def judge_all(claims: list[Claim], results: Results, registered: set[str]) -> list[dict]:
     """Return each claim with what is judged at every budget, and again at the longest."""
     judged = []
     for claim in claims:
@@ -182,7 +211,11 @@ def judge_all(claims: list[Claim], results: Results) -> list[dict]:
         term += ")" if claim.metric in ERRORS else ", {0.checkpoint})"
         content = claim.model_dump(exclude={"sentences"})
         content["contrast"] = " ".join(map(term.format, claim.contrast))
+        content["registered"] = claim.id in registered
         content["judged"] = [judge(claim, results, budget) for budget in results.budgets]
+        verdicts = [each["verdict"] for each in content["judged"]]
+        # Quantities are measured at the longest budget alone, and have no pattern.
+        content["pattern"] = pattern(verdicts) if claim.metric in ERRORS else ""
         judged.append(content)
     adjust(judged)
     return [{**claim, **claim["judged"][-1]} for claim in judged]
@@ -209,7 +242,12 @@ def main() -> None:
     parser.add_argument("--results", type=Path, required=True)
     arguments = parser.parse_args()
     try:
-        judged = judge_all(read_claims(arguments.claims), Results(arguments.results))
+        registered = arguments.results / "registered_claims.yaml"
+        judged = judge_all(
+            read_claims(arguments.claims),
+            Results(arguments.results),
+            registered_claims(arguments.claims, registered),
+        )
     except ValueError as error:
         sys.exit(f"error: {error}")
     with replacing(arguments.results / "claims.json") as path:

@@ -46,7 +46,9 @@ class Results:
 
     @functools.cached_property
     def manifest(self) -> dict[str, Any]:
-        return read_json(self.folder.parent / "data" / f"{self.config['dataset']}.json")
+        published = self.folder / "data.json"  # see report/publish.py
+        data = self.folder.parent / f"data/{self.config['dataset']}.json"
+        return read_json(published if published.exists() else data)
 
     def table(self, name: str) -> pd.DataFrame:
         """Return tables/<name>.csv, or the claims as a table with a row for each budget."""
@@ -54,7 +56,7 @@ class Results:
             claims = self.claims.values()
             return pd.DataFrame([{**claim, **each} for claim in claims for each in claim["judged"]])
         if name not in self.tables:
-            paths = {path.stem: path for path in self.folder.glob("tables/*.csv")}
+            paths = {path.name.split(".")[0]: path for path in self.folder.glob("tables/*.csv*")}
             read = read_missing if name == "missing" else pd.read_csv
             self.tables[name] = read(known(name, paths, "table"))
         return self.tables[name]

@@ -11,7 +11,17 @@ import pytest
 from conftest import ROOT, command
 from tiny import claim, write_study
 
-from report.claims import ERRORS, NO_WIDTH, POINTS, Claim, adjust, effects, judge, read_claims
+from report.claims import (
+    ERRORS,
+    NO_WIDTH,
+    POINTS,
+    Claim,
+    adjust,
+    effects,
+    judge,
+    pattern,
+    read_claims,
+)
 from report.results import Results
 
 CLAIMS = {claim.id: claim for claim in read_claims(ROOT / "report/claims.yaml")}
@@ -119,6 +129,19 @@ def test_only_initial_networks_are_measured_at_every_budget(results: Results) ->
         assert short == longest | {"budget": 2} if same else "longest budget" in short["not_tested"]
 
 
+@pytest.mark.parametrize(
+    ("verdicts", "word"),
+    [
+        ("s s", "robust"), ("c i c", "robust"), ("i s", "late only"), ("n c", "late only"),
+        ("s i", "early only"), ("s c", "reversed"), ("c s i", "reversed"), ("i n", "open"),
+        ("s", "open"), ("i s i", "open"),
+    ],
+)  # fmt: skip
+def test_a_pattern_says_how_verdicts_go_together(verdicts: str, word: str) -> None:
+    words = {"s": "supported", "c": "contradicted", "i": "inconclusive", "n": "not tested"}
+    assert pattern([words[letter] for letter in verdicts.split()]) == word
+
+
 def test_effects_are_paired_by_seed_in_percentage_points(results: Results) -> None:
     networks = [("plain_bn_width4", 56, 0.3), ("plain_bn", 56, 0.8), ("plain_bn", 20, 0.2)]
     rows = [(*network, seed) for network in networks for seed in SEEDS]
@@ -158,7 +181,7 @@ def test_the_command_writes_the_claims_with_their_formulas(tmp_path: Path) -> No
     assert [each["budget"] for each in slow["judged"]] == [2, 16]
     for each in claims:  # the fields of the longest budget are those of the claim
         assert each | each["judged"][-1] == each
-        assert each["registered"]
+        assert each["registered"] == (each["id"] == "deeper")  # the others were changed or added
     formula = "+1·plain_bn_twice(deep) -0.5·plain_bn(deep) -0.5·plain_bn(shallow)"
     assert slow["contrast"] == formula
     # 90 - 86, 90 - 88 and 90 - 90; then 50 - 90, 60 - 90 and 40 - 90

@@ -125,6 +125,9 @@ def claim(name: str) -> dict:
     }
 
 
+OTHER = claim("slow") | {"smallest_effect": 2}  # what was registered of it asked something else
+
+
 def write_study(folder: Path) -> Path:
     """Write results/tiny, results/data and claims.yaml; return the folder of the results."""
     results = folder / "results/tiny"
@@ -132,6 +135,7 @@ def write_study(folder: Path) -> Path:
     (folder / "results/data").mkdir()
     for path, content in {
         folder / "claims.yaml": {"claims": [claim(name) for name in CONTRASTS]},
+        results / "registered_claims.yaml": {"claims": [claim("deeper"), OTHER]},
         folder / "results/data/signals.json": MANIFEST,
         results / "config.json": CONFIG,
         results / "provenance.json": PROVENANCE,
@@ -145,7 +149,7 @@ def write_study(folder: Path) -> Path:
 
 def judge_again(results: Path, claims: Path) -> None:
     """Write claims.json of a study."""
-    judged = judge_all(read_claims(claims), Results(results))
+    judged = judge_all(read_claims(claims), Results(results), {"deeper"})
     (results / "claims.json").write_text(json.dumps({"claims": judged}), encoding="utf-8")
 
 

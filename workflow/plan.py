@@ -26,7 +26,7 @@ START = 3  # seconds until Python and PyTorch are loaded
 MEASURING = 600  # training steps of a run that take as long as measuring one network
 LANES = read_constant(ROOT / "models/training/cell.py", "LANES")  # runs side by side, at most
 TABLES = (
-    "runs", "history", "tuning", "steps_to_fit", "cost", "missing", "rank_correlation",
+    "runs", "history", "tuning", "steps_to_fit", "growth", "cost", "missing", "rank_correlation",
     "quantities",
 )  # fmt: skip
 GRAPH = grimp.build_graph("models", "analysis", "report", cache_dir=None)  # of their imports

@@ -35,6 +35,7 @@ rule figure:
 rule claims:
     input:
         claims="report/claims.yaml",
+        registered="results/<study>/registered_claims.yaml",
         variants="workflow/config/variants.yaml",
         config="results/<study>/config.json",
         runs="results/<study>/tables/runs.csv",

@@ -22,6 +22,7 @@ rule tables:
                 "history",
                 "tuning",
                 "steps_to_fit",
+                "growth",
                 "cost",
                 "missing",
                 *plan.measure_tables(),

@@ -4,8 +4,20 @@
 # alone, and updates it. Networks that grow wait for the cell that they grow from.
 
 
+
+# Keep the claims as they are before the first training (see report/claims.yaml).
+rule register:
+    input:
+        ancient("report/claims.yaml"),
+    output:
+        update("results/<study>/registered_claims.yaml"),
+    shell:
+        "test -e {output} || cp {input} {output}"
+
+
 rule cell:
     input:
+        registered=ancient("results/<study>/registered_claims.yaml"),
         parent=lambda w: plan.parent(w.variant),
         data=["results/data/<dataset>.pt", "results/data/<dataset>.json"],
         code=import_closure("models.training.cell"),
