@@ -46,7 +46,9 @@ T = TypeVar("T")
 Distinct = Annotated[list[T], AfterValidator(distinct)]
 NAME = "[a-z][a-z0-9_]{0,63}"
 A_NAME = "a name of at most 64 lower-case letters, digits and _, with a letter first"
-Shortcut = Literal["none", "identity", "orthogonal", "permutation", "gaussian", "scaled"]
+Shortcut = Literal[
+    "none", "identity", "orthogonal", "permutation", "gaussian", "scaled", "doubly_stochastic"
+]
 Depth = Annotated[int, AfterValidator(six_n_plus_two)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Name = Annotated[str, matching(NAME, A_NAME)]
@@ -68,9 +70,13 @@ class Factors(Typed):
     activation: Literal["relu", "crelu", "tanh", "tailored_relu"] = "relu"
     # Whether the activation follows the addition or precedes the convolutions
     block: Literal["post_activation", "pre_activation"] = "post_activation"
-    # Learned scalars of a branch
-    branch_scale: Literal["one", "skipinit", "fixup"] = "one"
+    # Negative slope of the ReLU; one makes it linear
+    slope: float = Field(0.0, ge=0, le=1)
+    # Scalars of a branch: learned, or 1 / sqrt(L) for a network of L blocks
+    branch_scale: Literal["one", "skipinit", "fixup", "inverse_sqrt"] = "one"
     init: Literal["he", "dirac", "dirac_noise", "looks_linear", "delta_orthogonal"] = "he"
+    # Multiplies the initial weights of all convolutions
+    gain: float = Field(1.0, gt=0)
 
     @model_validator(mode="after")
     def combination(self) -> Self:
@@ -78,14 +84,17 @@ class Factors(Typed):
             raise ValueError("activation: crelu doubles the channels, so shortcut must be none")
         if self.init == "looks_linear" and self.activation != "crelu":
             raise ValueError("init: looks_linear mirrors weights, so activation must be crelu")
-        if self.init.startswith("dirac") and not self.can_be_identity():
-            raise ValueError(f"init: {self.init} needs plain blocks, ReLU last, norm none or batch")
+        if self.slope and self.activation != "relu":
+            raise ValueError("slope: it is that of a ReLU, so activation must be relu")
+        if self.init.startswith("dirac") and not (self.can_be_identity() and self.gain == 1):
+            needs = "plain blocks, ReLU last with slope 0, norm none or batch, gain 1"
+            raise ValueError(f"init: {self.init} needs {needs}")
         return self
 
     def can_be_identity(self) -> bool:
         """Return whether a block of identity convolutions can be the identity."""
-        order = (self.shortcut, self.activation, self.block, self.norm_position)
-        plain = order == ("none", "relu", "post_activation", "before")
+        order = (self.shortcut, self.activation, self.slope, self.block, self.norm_position)
+        plain = order == ("none", "relu", 0, "post_activation", "before")
         return plain and self.norm in ("none", "batch")
 
 

@@ -29,7 +29,7 @@ def replaced(value: Typed, **changes: object) -> Typed:
 
 def outcome(factors: Factors) -> list[torch.Tensor]:
     """Return the initial state and the logits of a network with the given factors."""
-    network = Network(factors, 8, 2, (1, 1, 40), 3)
+    network = Network(factors, 8, 4, (1, 1, 40), 3)
     initialise(network, factors, 0)
     torch.manual_seed(0)  # of noise in the network
     return [*network.state_dict().values(), network(torch.linspace(-1, 1, 160).view(4, 1, 1, 40))]
@@ -60,7 +60,8 @@ def test_a_run_survives_its_json(tmp_path: Path) -> None:
 
 
 GOOD = json.loads(to_json(RUN))
-NOISY_DIRAC = {"shortcut": "none", "init": "dirac", "norm": "noisy_batch"}
+PLAIN_DIRAC = {"shortcut": "none", "init": "dirac"}
+NOISY_DIRAC = {**PLAIN_DIRAC, "norm": "noisy_batch"}
 
 
 @pytest.mark.parametrize(
@@ -75,6 +76,11 @@ NOISY_DIRAC = {"shortcut": "none", "init": "dirac", "norm": "noisy_batch"}
         ({"factors": {"activation": "crelu"}}, "activation: crelu doubles the channels"),
         ({"factors": {"shortcut": "none", "init": "looks_linear"}}, "activation must be crelu"),
         ({"factors": NOISY_DIRAC}, "dirac needs plain blocks, ReLU last"),
+        ({"factors": {**PLAIN_DIRAC, "slope": 0.1}}, "dirac needs plain blocks, ReLU last"),
+        ({"factors": {**PLAIN_DIRAC, "gain": 2}}, "norm none or batch, gain 1"),
+        ({"factors": {"slope": 0.1, "activation": "tanh"}}, "so activation must be relu"),
+        ({"factors": {"slope": 1.1}}, "factors.slope: 1.1 is not less than or equal to 1"),
+        ({"factors": {"gain": 0}}, "factors.gain: 0 is not greater than 0"),
         ({"lr": None}, "run.json: lr: None is not"),
         ({"start": {**GOOD, "depth": 14}}, "start.depth: 14 is more than depth: 8"),
         ({"start": {**GOOD, "width": 8}}, "one of its own factors and width"),
