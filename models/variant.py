@@ -49,6 +49,8 @@ A_NAME = "a name of at most 64 lower-case letters, digits and _, with a letter f
 Shortcut = Literal[
     "none", "identity", "orthogonal", "permutation", "gaussian", "scaled", "doubly_stochastic"
 ]
+Rule = Literal["sgd", "adamw", "muon", "layerwise"]
+Schedule = Literal["cosine", "staircase", "constant"]
 Depth = Annotated[int, AfterValidator(six_n_plus_two)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Name = Annotated[str, matching(NAME, A_NAME)]
@@ -105,6 +107,15 @@ class Times(Typed):
     width: int = Field(1, ge=1)
 
 
+class TrainingChanges(Typed):
+    """What a variant changes in the study's training. None leaves it as it is."""
+
+    optimiser: Rule | None = None
+    clipped: bool | None = None
+    schedule: Schedule | None = None
+    warmup_steps: int | None = Field(None, ge=0)
+
+
 class Variant(Typed):
     """An entry of variants.yaml, whose first lines tell the meaning of each key."""
 
@@ -112,7 +123,7 @@ class Variant(Typed):
     baseline: str | None = None
     explanation: str | None = None
     factors: Factors = Factors()
-    gradient: Literal["layerwise"] | None = None
+    training: TrainingChanges = TrainingChanges()
     times: Times = Times()
     start: str | None = None
 
@@ -138,14 +149,16 @@ def read_variants(path: Path = VARIANTS) -> dict[str, Variant]:
 
 
 class TrainingSettings(Typed):
-    """Stochastic gradient descent: a linear warm-up, then a decay, step by step."""
+    """How every network is trained: a linear warm-up, then a schedule, step by step."""
 
     batch_size: int = Field(ge=2, description="examples a step")
-    momentum: float = Field(ge=0, lt=1, description="momentum of the gradient")
+    momentum: float = Field(ge=0, lt=1, description="momentum of sgd and of layerwise steps")
     weight_decay: float = Field(ge=0, description="L2 penalty on every parameter")
-    schedule: Literal["cosine", "staircase"] = Field(description="decay; staircase as in He et al.")
-    warmup_steps: int = Field(ge=0, description="steps until the learning rate is at its peak")
-    gradient_clip: float = Field(gt=0, description="largest norm of the gradient without BatchNorm")
+    schedule: Schedule = Field(description="decay; staircase as in He et al., constant is none")
+    warmup_steps: int = Field(
+        ge=0, description="steps until the learning rate is at its peak; at most half of all steps"
+    )
+    gradient_clip: float = Field(gt=0, description="largest norm of a gradient that is clipped")
     augmentation: Literal["none", "crop_and_flip"] = Field(description="of images, as in He et al.")
     precision: Literal["float32", "bfloat16"] = Field(description="of products on a GPU")
     evaluation_batch_size: int = Field(ge=2, description="examples that are evaluated at once")
@@ -155,16 +168,14 @@ class TrainingSettings(Typed):
         if self.batch_size > examples:
             size = self.batch_size
             raise ValueError(f"batch_size: {size} is more than the {examples} training examples")
-        total = epochs * (examples // self.batch_size)
-        if self.warmup_steps >= total:
-            raise ValueError(f"warmup_steps: {self.warmup_steps} leaves none of the {total} steps")
-        return total
+        return epochs * (examples // self.batch_size)
 
 
 class Training(TrainingSettings):
     """How the runs of a cell are trained."""
 
-    gradient: Literal["raw", "clipped", "layerwise"] = Field(description="its change before a step")
+    optimiser: Rule = Field("sgd", description="how a step is made of a gradient")
+    clipped: bool = Field(description="whether the gradient is clipped; usual without BatchNorm")
 
 
 class Tuning(Typed):

@@ -16,7 +16,7 @@ from models.training.cell import CellTrainer
 from models.training.state import Resume
 from models.variant import Cell, Factors, Lane, Tuning, read_run
 
-TRAIN = replaced(SETTINGS, batch_size=8, augmentation="crop_and_flip", gradient="raw")
+TRAIN = replaced(SETTINGS, batch_size=8, augmentation="crop_and_flip")
 CELL = Cell(
     dataset="made", variant="plain_bn", factors=Factors(shortcut="none"), depth=8, width=4,
     budgets=[1, 2], seeds=[0, 1], train=TRAIN, measured=1, checkpoints=["init", "step3", "end"],

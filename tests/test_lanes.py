@@ -42,9 +42,9 @@ def double() -> None:
 def runs_of(name: str, *lanes: tuple[int, float]) -> list[Run]:
     """Return runs of a variant with the given seeds and learning rates."""
     variant = VARIANTS[name]
-    usual = "clipped" if variant.factors.norm == "none" else "raw"
-    gradient = {"gradient": variant.gradient or usual, "gradient_clip": 0.5}
-    train = replaced(SETTINGS, augmentation="crop_and_flip", **gradient)
+    usual = {"clipped": variant.factors.norm == "none", "gradient_clip": 0.5}
+    changes = usual | variant.training.model_dump(exclude_none=True)
+    train = replaced(SETTINGS, augmentation="crop_and_flip", **changes)
     factors = {"variant": name, "factors": variant.factors, "depth": 14}
     return [replaced(RUN, **factors, train=train, seed=seed, lr=lr) for seed, lr in lanes]
 

@@ -12,7 +12,7 @@ from models.network import Network
 from models.typed import Typed, typed
 from models.variant import Factors, Run, Training, read_run, read_variants, to_json
 
-DESCENT = {"momentum": 0.9, "weight_decay": 1e-4, "gradient": "raw", "gradient_clip": 1}
+DESCENT = {"momentum": 0.9, "weight_decay": 1e-4, "clipped": False, "gradient_clip": 1}
 COUNTS = {"warmup_steps": 4, "evaluation_batch_size": 64}
 CHOICES = {"schedule": "cosine", "augmentation": "none", "precision": "float32"}
 SETTINGS = Training(batch_size=16, **DESCENT, **COUNTS, **CHOICES)
@@ -102,7 +102,8 @@ def test_mistakes_in_a_run_get_one_line(edit: dict, message: str, tmp_path: Path
         ("other: {label: o, factors: {norm: batched}}", "other: factors.norm: 'batched' is not"),
         ("other: {label: o, tiems: {width: 2}}", "other: 'tiems' is not known; did you mean times"),
         ("other: {label: o, times: {width: 0}}", "other: times.width: 0 is not"),
-        ("other: {label: o, gradient: raw}", "other: gradient: 'raw' is not"),
+        ("other: {label: o, training: {optimiser: adam}}", "'adam' is not known; did you mean ada"),
+        ("other: {label: o, training: {warmup_steps: -1}}", "training.warmup_steps: -1 is not"),
         ("other: {label: o, baseline: plane}", "'plane' is not known; did you mean plain?"),
         ("other: {label: o, baseline: child}", "other.baseline: child has a baseline itself"),
         ("other: {label: o, start: plain}", "other.start: plain has other factors"),

@@ -116,11 +116,8 @@ class Study(Typed):
         if both := set(self.tuning.seeds) & set(self.seeds):
             raise ValueError(f"tuning.seeds: {min(both)} is among seeds {self.seeds}; take another")
         if not self.image_folder:  # how many images a folder has is known when they are read
-            # With halving, rates are tried for a quarter of a budget.
-            trials = [budget // 4 for budget in self.budgets] if self.tuning.halving else []
-            least = min(epochs for epochs in [*self.budgets, *trials] if epochs)
             try:
-                self.training.total_steps(least, SOURCES[self.dataset].examples)
+                self.training.total_steps(1, SOURCES[self.dataset].examples)
             except ValueError as error:
                 raise ValueError(f"training.{error} of {self.dataset}") from None
         elif self.dataset in SOURCES:

@@ -144,7 +144,7 @@ class Stack:
         return {
             "done": self.done,
             "network": {name: value.cpu() for name, value in self.network.state_dict().items()},
-            "momenta": [[each.cpu() for each in lane.momenta] for lane in self.optimisers],
+            "optimisers": [[each.cpu() for each in lane.state()] for lane in self.optimisers],
             "draws": [each.get_state() for each in self.draws],
             "losses": self.losses.cpu(),
             "wrong": self.wrong.cpu(),
@@ -155,9 +155,9 @@ class Stack:
     def restore(self, state: dict) -> None:
         """Go on from a state; training then ends with the bits of one that never stopped."""
         self.network.load_state_dict(state["network"])
-        for optimiser, momenta in zip(self.optimisers, state["momenta"], strict=True):
-            for momentum, value in zip(optimiser.momenta, momenta, strict=True):
-                momentum.copy_(value)
+        for optimiser, values in zip(self.optimisers, state["optimisers"], strict=True):
+            for tensor, value in zip(optimiser.state(), values, strict=True):
+                tensor.copy_(value)
         for draws, value in zip(self.draws, state["draws"], strict=True):
             draws.set_state(value)
         self.losses.copy_(state["losses"])
