@@ -98,8 +98,8 @@ def group(networks: list[dict]) -> Groups:
 def levels(variant: Variant, depth: int) -> dict:
     """Return the level of every factor of a network."""
     groups = (variant.factors, variant.training, variant.times)
-    others = {"start": variant.start, "depth": depth}
-    return {key: level for group in groups for key, level in group} | others
+    own = {key: getattr(variant, key) for key in ("start", "growth", "frozen")}
+    return {key: level for group in groups for key, level in group} | own | {"depth": depth}
 
 
 def correlate(networks: pd.DataFrame, target: str, groups: Groups) -> dict[str, tuple[float, ...]]:

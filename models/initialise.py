@@ -26,7 +26,7 @@ def build(run: Run, data: Dataset, trained: dict[str, Tensor] | None = None) -> 
     size = run.train.evaluation_batch_size
     sample = data.train_inputs[:: -(-len(data.train_inputs) // size)]  # evenly spaced: all classes
     if trained is not None:
-        grow(network, trained, sample)
+        grow(network, trained, sample, run.growth)
     elif run.factors.init.startswith("dirac"):
         start_at_identity(network, sample)
     return network
@@ -182,13 +182,16 @@ def start_at_identity(network: Network, inputs: Tensor) -> None:
 
 
 @torch.no_grad()
-def grow(network: Network, trained: dict[str, Tensor], inputs: Tensor) -> None:
-    """Make a plain network compute what a trained one of fewer blocks does (Chen et al. 2016).
+def grow(network: Network, trained: dict[str, Tensor], inputs: Tensor, growth: str) -> None:
+    """Put blocks into a trained network, whose state dict is `trained` (Chen et al. 2016).
 
-    The blocks of `trained`, a state dict, come first in each stage. The blocks after them become
-    identities, so that in eval mode the logits on `inputs` are the trained network's.
+    Its own blocks come first in each stage. The blocks after them become identities, so that in
+    eval mode the logits on `inputs` are the trained network's; or, if `growth` is random, they keep
+    their initial weights.
     """
     missing = network.load_state_dict(trained, strict=False).missing_keys
+    if growth == "random":
+        return
     blocks = [network.layers[name] for name in sorted({name.split(".")[1] for name in missing})]
     for module in nn.ModuleList(blocks).modules():
         if isinstance(module, nn.Conv2d):

@@ -51,6 +51,7 @@ Shortcut = Literal[
 ]
 Rule = Literal["sgd", "adamw", "muon", "layerwise"]
 Schedule = Literal["cosine", "staircase", "constant"]
+Growth = Literal["identity", "random"]
 Depth = Annotated[int, AfterValidator(six_n_plus_two)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Name = Annotated[str, matching(NAME, A_NAME)]
@@ -126,6 +127,14 @@ class Variant(Typed):
     training: TrainingChanges = TrainingChanges()
     times: Times = Times()
     start: str | None = None
+    growth: Growth = "identity"
+    frozen: bool = False
+
+    @model_validator(mode="after")
+    def grows(self) -> Self:
+        if self.start is None and (self.frozen or self.growth != "identity"):
+            raise ValueError("start is missing: growth and frozen are of a network that grows")
+        return self
 
 
 def read_variants(path: Path = VARIANTS) -> dict[str, Variant]:
@@ -206,6 +215,8 @@ class Shared(Typed):
     depth: Depth = Field(description="weight layers, 6n + 2")
     width: int = Field(ge=1, description="channels of the first stage")
     train: Training = Field(description="how the networks are trained")
+    growth: Growth = Field("identity", description="how the blocks begin that a start lacks")
+    frozen: bool = Field(False, description="whether what comes from the start is not trained")
 
 
 class Run(Shared):
@@ -222,7 +233,7 @@ class Run(Shared):
     lanes: list[Lane] = Field([], description="the runs that were trained side by side, itself too")
 
     @model_validator(mode="after")
-    def growth(self) -> Self:
+    def grows(self) -> Self:
         if self.start is None:
             return self
         if self.factors != self.start.factors or self.width != self.start.width:

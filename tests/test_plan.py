@@ -75,6 +75,7 @@ def test_a_cell_is_what_the_variant_and_the_study_say(name: str) -> None:
     assert (found.budgets, found.seeds, found.tuning) == (study.budgets, study.seeds, study.tuning)
     assert found.times == variant.times.epochs
     assert found.width == study.width * variant.times.width
+    assert (found.growth, found.frozen) == (variant.growth, variant.frozen)
     changes = variant.training.model_dump(exclude_none=True)
     usual = {"optimiser": "sgd", "clipped": variant.factors.norm == "none"}
     assert dict(found.train) == {**dict(study.training), **usual, **changes}

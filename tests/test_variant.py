@@ -104,6 +104,7 @@ def test_mistakes_in_a_run_get_one_line(edit: dict, message: str, tmp_path: Path
         ("other: {label: o, times: {width: 0}}", "other: times.width: 0 is not"),
         ("other: {label: o, training: {optimiser: adam}}", "'adam' is not known; did you mean ada"),
         ("other: {label: o, training: {warmup_steps: -1}}", "training.warmup_steps: -1 is not"),
+        ("other: {label: o, frozen: true}", "other: start is missing: growth and frozen are of a"),
         ("other: {label: o, baseline: plane}", "'plane' is not known; did you mean plain?"),
         ("other: {label: o, baseline: child}", "other.baseline: child has a baseline itself"),
         ("other: {label: o, start: plain}", "other.start: plain has other factors"),

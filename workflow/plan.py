@@ -130,6 +130,8 @@ class Plan:
             times=variant.times.epochs,
             seeds=study.seeds,
             train=Training(**training),
+            growth=variant.growth,
+            frozen=variant.frozen,
             tuning=study.tuning,
             measured=len(self.measured_seeds()) if measured else 0,
             checkpoints=self.checkpoints(name) if measured else [],
