@@ -35,6 +35,10 @@ BAD = [
     ({"measures": {"ics": {"at": {"variants": ["end\n"]}}}}, "measures.ics.at.variants.0: 'end"),
     ({"measures": {"ics": {"at": {"variants": ["step0"]}}}}, "measures.ics.at.variants.0: 'step0"),
     ({"measures": {"ics": {"at": {"variants": []}}}}, "measures.ics.at.variants: []: list should"),
+    (
+        {"measures": {"identity_learning": {"lengths": [0]}}},
+        "measures.identity_learning.lengths.0",
+    ),
     # What does not go together
     ({"study": "data"}, "study: results/data is where data sets go; take another name"),
     ({"dataset": "mnist"}, "dataset: 'mnist' is not known; did you mean mnist1d?"),

@@ -33,7 +33,7 @@ class At(Typed):
     """The checkpoints at which a measure is taken; those after a run's last step are left out."""
 
     variants: Distinct[Checkpoint] = Field(min_length=1, description="init, end, or step<n>")
-    interventions: Distinct[Checkpoint] = Field(min_length=1, description="likewise")
+    interventions: Distinct[Checkpoint] = Field(description="likewise; may be an empty list")
 
 
 def settings_of(path: Path) -> type[Typed]:
@@ -43,6 +43,7 @@ def settings_of(path: Path) -> type[Typed]:
         count, number = Annotated[int, Field(ge=least)], Annotated[float, Field(gt=least)]
         kinds = {
             "count": count,
+            "counts": Annotated[Distinct[count], Field(min_length=1)],
             "numbers": Annotated[Distinct[number], Field(min_length=1)],
         }
         fields[name] = (kinds[kind], Field(description=meaning))
