@@ -97,8 +97,9 @@ def group(networks: list[dict]) -> Groups:
 
 def levels(variant: Variant, depth: int) -> dict:
     """Return the level of every factor of a network."""
-    others = {"gradient": variant.gradient, "start": variant.start, "depth": depth}
-    return {**variant.factors.model_dump(), **variant.times.model_dump(), **others}
+    groups = (variant.factors, variant.training, variant.times)
+    own = {key: getattr(variant, key) for key in ("start", "growth", "frozen")}
+    return {key: level for group in groups for key, level in group} | own | {"depth": depth}
 
 
 def correlate(networks: pd.DataFrame, target: str, groups: Groups) -> dict[str, tuple[float, ...]]:

@@ -26,7 +26,7 @@ def build(run: Run, data: Dataset, trained: dict[str, Tensor] | None = None) -> 
     size = run.train.evaluation_batch_size
     sample = data.train_inputs[:: -(-len(data.train_inputs) // size)]  # evenly spaced: all classes
     if trained is not None:
-        grow(network, trained, sample)
+        grow(network, trained, sample, run.growth)
     elif run.factors.init.startswith("dirac"):
         start_at_identity(network, sample)
     return network
@@ -39,6 +39,8 @@ def initialise(network: Network, factors: Factors, seed: int) -> None:
     weighted = [module for module in network.modules() if isinstance(module, Weighted)]
     for module in weighted:  # the stem comes first
         INITS[factors.init](module, factors, module is weighted[0], generator)
+        if isinstance(module, nn.Conv2d):
+            module.weight.mul_(factors.gain)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
     if factors.branch_scale == "fixup":
@@ -52,12 +54,12 @@ def initialise(network: Network, factors: Factors, seed: int) -> None:
 def he(module: Weighted, factors: Factors, stem: bool, generator: Generator) -> None:
     """Draw He et al.'s (2015) normal weights.
 
-    The variance is 2 / fan-in before a ReLU. It is 1 / fan-in in the head, and before activations
-    that keep the second moment by themselves.
+    The variance is 2 / (1 + slope^2) / fan-in before a ReLU. It is 1 / fan-in in the head, and
+    before activations that keep the second moment by themselves.
     """
     halving = isinstance(module, nn.Conv2d) and factors.activation in ("relu", "crelu")
-    gain = "relu" if halving else "linear"
-    nn.init.kaiming_normal_(module.weight, nonlinearity=gain, generator=generator)
+    gain = "leaky_relu" if halving else "linear"
+    nn.init.kaiming_normal_(module.weight, factors.slope, nonlinearity=gain, generator=generator)
 
 
 def dirac(module: Weighted, factors: Factors, stem: bool, generator: Generator) -> None:
@@ -73,7 +75,8 @@ def delta_orthogonal(module: Weighted, factors: Factors, stem: bool, generator: 
     if isinstance(module, nn.Linear):
         he(module, factors, stem, generator)
     else:
-        gain = math.sqrt(2 if factors.activation == "relu" else 1)  # ReLU halves second moments
+        # With slope zero, a ReLU halves second moments.
+        gain = math.sqrt(2 / (1 + factors.slope**2) if factors.activation == "relu" else 1)
         orthogonal_kernel_(module.weight, gain, stem or module.stride != (1, 1), generator)
 
 
@@ -150,6 +153,21 @@ def fixed_matrix(kind: str, channels: int, generator: Generator) -> Tensor:
             return torch.randn(channels, channels, generator=generator) / math.sqrt(channels)
         case "scaled":
             return torch.eye(channels) / 2
+        case "doubly_stochastic":
+            return doubly_stochastic(channels, generator)
+
+
+def doubly_stochastic(channels: int, generator: Generator) -> Tensor:
+    """Return a random matrix of positive entries whose rows and columns sum to one.
+
+    Exponentials of normal draws are divided by the sums of rows and of columns in turn, until both
+    are one (Sinkhorn 1964).
+    """
+    matrix = torch.randn(channels, channels, generator=generator).double().exp()
+    for _ in range(100):
+        matrix /= matrix.sum(1, keepdim=True)
+        matrix /= matrix.sum(0)
+    return matrix
 
 
 @torch.no_grad()
@@ -164,13 +182,16 @@ def start_at_identity(network: Network, inputs: Tensor) -> None:
 
 
 @torch.no_grad()
-def grow(network: Network, trained: dict[str, Tensor], inputs: Tensor) -> None:
-    """Make a plain network compute what a trained one of fewer blocks does (Chen et al. 2016).
+def grow(network: Network, trained: dict[str, Tensor], inputs: Tensor, growth: str) -> None:
+    """Put blocks into a trained network, whose state dict is `trained` (Chen et al. 2016).
 
-    The blocks of `trained`, a state dict, come first in each stage. The blocks after them become
-    identities, so that in eval mode the logits on `inputs` are the trained network's.
+    Its own blocks come first in each stage. The blocks after them become identities, so that in
+    eval mode the logits on `inputs` are the trained network's; or, if `growth` is random, they keep
+    their initial weights.
     """
     missing = network.load_state_dict(trained, strict=False).missing_keys
+    if growth == "random":
+        return
     blocks = [network.layers[name] for name in sorted({name.split(".")[1] for name in missing})]
     for module in nn.ModuleList(blocks).modules():
         if isinstance(module, nn.Conv2d):

@@ -124,6 +124,17 @@ class Scale(nn.Module):
         return x * per_channel(self.factor, x)
 
 
+class Fixed(nn.Module):
+    """Multiply by a fixed number."""
+
+    def __init__(self, factor: float):
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.factor * x
+
+
 class Shift(nn.Module):
     """Add a learned scalar, which starts at zero (Zhang et al. 2019)."""
 

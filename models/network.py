@@ -15,7 +15,18 @@ from collections import OrderedDict
 
 from torch import Tensor, nn
 
-from models.layers import CReLU, Identity, Linear, Mean, Mixing, Noise, Scale, Shift, Stride
+from models.layers import (
+    CReLU,
+    Fixed,
+    Identity,
+    Linear,
+    Mean,
+    Mixing,
+    Noise,
+    Scale,
+    Shift,
+    Stride,
+)
 from models.tailored import TailoredReLU
 from models.variant import Factors, six_n_plus_two
 
@@ -39,6 +50,7 @@ class Parts:
     def __init__(self, factors: Factors, depth: int, size: tuple[int, int], lanes: int = 1):
         self.factors = factors
         self.depth = depth
+        self.blocks = (depth - 2) // factors.convolutions_per_block
         self.lanes = lanes
         self.kernel = tuple(3 if length > 1 else 1 for length in size)
         self.padding = tuple(1 if length > 1 else 0 for length in size)
@@ -68,7 +80,8 @@ class Parts:
             case "relu":
                 # The shortcut of a pre-activation block reads the activation's input too, so the
                 # activation must not overwrite it. Nothing else reads it in other blocks.
-                return nn.ReLU(inplace=self.factors.block == "post_activation")
+                inplace, slope = self.factors.block == "post_activation", self.factors.slope
+                return nn.LeakyReLU(slope, inplace) if slope else nn.ReLU(inplace)
             case "crelu":
                 return CReLU(self.lanes)
             case "tanh":
@@ -91,8 +104,15 @@ class Parts:
         return Shift(self.lanes) if self.factors.branch_scale == "fixup" else None
 
     def scale(self) -> nn.Module | None:
-        start = {"one": None, "skipinit": 0.0, "fixup": 1.0}[self.factors.branch_scale]
-        return None if start is None else Scale(start, self.lanes)
+        match self.factors.branch_scale:
+            case "one":
+                return None
+            case "skipinit":
+                return Scale(0.0, self.lanes)
+            case "fixup":
+                return Scale(1.0, self.lanes)
+            case "inverse_sqrt":
+                return Fixed(self.blocks**-0.5)
 
     def shortcut(self, channels_in: int, channels_out: int, stride: Stride) -> nn.Module | None:
         if self.factors.shortcut == "none":
@@ -173,7 +193,6 @@ class Network(nn.Module):
         parts = Parts(factors, six_n_plus_two(depth), size, lanes)
         pre_activation = factors.block == "pre_activation"
         block_type = PreActivationBlock if pre_activation else PostActivationBlock
-        blocks = (depth - 2) // 3 // factors.convolutions_per_block  # of a stage
         stem = {"conv": parts.conv(image_channels, width)}
         channels = width
         if not pre_activation:
@@ -181,7 +200,7 @@ class Network(nn.Module):
             channels *= parts.expansion
         self.layers = nn.ModuleDict({"stem": sequence(**stem)})
         for stage in (1, 2, 3):
-            for i in range(1, blocks + 1):
+            for i in range(1, parts.blocks // 3 + 1):
                 stride = parts.halving if stage > 1 and i == 1 else (1, 1)
                 block = block_type(parts, channels, width * 2 ** (stage - 1), stride)
                 self.layers[f"stage{stage}_block{i}"] = block

@@ -46,7 +46,12 @@ T = TypeVar("T")
 Distinct = Annotated[list[T], AfterValidator(distinct)]
 NAME = "[a-z][a-z0-9_]{0,63}"
 A_NAME = "a name of at most 64 lower-case letters, digits and _, with a letter first"
-Shortcut = Literal["none", "identity", "orthogonal", "permutation", "gaussian", "scaled"]
+Shortcut = Literal[
+    "none", "identity", "orthogonal", "permutation", "gaussian", "scaled", "doubly_stochastic"
+]
+Rule = Literal["sgd", "adamw", "muon", "layerwise"]
+Schedule = Literal["cosine", "staircase", "constant"]
+Growth = Literal["identity", "random"]
 Depth = Annotated[int, AfterValidator(six_n_plus_two)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Name = Annotated[str, matching(NAME, A_NAME)]
@@ -68,9 +73,13 @@ class Factors(Typed):
     activation: Literal["relu", "crelu", "tanh", "tailored_relu"] = "relu"
     # Whether the activation follows the addition or precedes the convolutions
     block: Literal["post_activation", "pre_activation"] = "post_activation"
-    # Learned scalars of a branch
-    branch_scale: Literal["one", "skipinit", "fixup"] = "one"
+    # Negative slope of the ReLU; one makes it linear
+    slope: float = Field(0.0, ge=0, le=1)
+    # Scalars of a branch: learned, or 1 / sqrt(L) for a network of L blocks
+    branch_scale: Literal["one", "skipinit", "fixup", "inverse_sqrt"] = "one"
     init: Literal["he", "dirac", "dirac_noise", "looks_linear", "delta_orthogonal"] = "he"
+    # Multiplies the initial weights of all convolutions
+    gain: float = Field(1.0, gt=0)
 
     @model_validator(mode="after")
     def combination(self) -> Self:
@@ -78,14 +87,17 @@ class Factors(Typed):
             raise ValueError("activation: crelu doubles the channels, so shortcut must be none")
         if self.init == "looks_linear" and self.activation != "crelu":
             raise ValueError("init: looks_linear mirrors weights, so activation must be crelu")
-        if self.init.startswith("dirac") and not self.can_be_identity():
-            raise ValueError(f"init: {self.init} needs plain blocks, ReLU last, norm none or batch")
+        if self.slope and self.activation != "relu":
+            raise ValueError("slope: it is that of a ReLU, so activation must be relu")
+        if self.init.startswith("dirac") and not (self.can_be_identity() and self.gain == 1):
+            needs = "plain blocks, ReLU last with slope 0, norm none or batch, gain 1"
+            raise ValueError(f"init: {self.init} needs {needs}")
         return self
 
     def can_be_identity(self) -> bool:
         """Return whether a block of identity convolutions can be the identity."""
-        order = (self.shortcut, self.activation, self.block, self.norm_position)
-        plain = order == ("none", "relu", "post_activation", "before")
+        order = (self.shortcut, self.activation, self.slope, self.block, self.norm_position)
+        plain = order == ("none", "relu", 0, "post_activation", "before")
         return plain and self.norm in ("none", "batch")
 
 
@@ -96,6 +108,15 @@ class Times(Typed):
     width: int = Field(1, ge=1)
 
 
+class TrainingChanges(Typed):
+    """What a variant changes in the study's training. None leaves it as it is."""
+
+    optimiser: Rule | None = None
+    clipped: bool | None = None
+    schedule: Schedule | None = None
+    warmup_steps: int | None = Field(None, ge=0)
+
+
 class Variant(Typed):
     """An entry of variants.yaml, whose first lines tell the meaning of each key."""
 
@@ -103,9 +124,17 @@ class Variant(Typed):
     baseline: str | None = None
     explanation: str | None = None
     factors: Factors = Factors()
-    gradient: Literal["layerwise"] | None = None
+    training: TrainingChanges = TrainingChanges()
     times: Times = Times()
     start: str | None = None
+    growth: Growth = "identity"
+    frozen: bool = False
+
+    @model_validator(mode="after")
+    def grows(self) -> Self:
+        if self.start is None and (self.frozen or self.growth != "identity"):
+            raise ValueError("start is missing: growth and frozen are of a network that grows")
+        return self
 
 
 def read_variants(path: Path = VARIANTS) -> dict[str, Variant]:
@@ -129,14 +158,16 @@ def read_variants(path: Path = VARIANTS) -> dict[str, Variant]:
 
 
 class TrainingSettings(Typed):
-    """Stochastic gradient descent: a linear warm-up, then a decay, step by step."""
+    """How every network is trained: a linear warm-up, then a schedule, step by step."""
 
     batch_size: int = Field(ge=2, description="examples a step")
-    momentum: float = Field(ge=0, lt=1, description="momentum of the gradient")
+    momentum: float = Field(ge=0, lt=1, description="momentum of sgd and of layerwise steps")
     weight_decay: float = Field(ge=0, description="L2 penalty on every parameter")
-    schedule: Literal["cosine", "staircase"] = Field(description="decay; staircase as in He et al.")
-    warmup_steps: int = Field(ge=0, description="steps until the learning rate is at its peak")
-    gradient_clip: float = Field(gt=0, description="largest norm of the gradient without BatchNorm")
+    schedule: Schedule = Field(description="decay; staircase as in He et al., constant is none")
+    warmup_steps: int = Field(
+        ge=0, description="steps until the learning rate is at its peak; at most half of all steps"
+    )
+    gradient_clip: float = Field(gt=0, description="largest norm of a gradient that is clipped")
     augmentation: Literal["none", "crop_and_flip"] = Field(description="of images, as in He et al.")
     precision: Literal["float32", "bfloat16"] = Field(description="of products on a GPU")
     evaluation_batch_size: int = Field(ge=2, description="examples that are evaluated at once")
@@ -146,16 +177,14 @@ class TrainingSettings(Typed):
         if self.batch_size > examples:
             size = self.batch_size
             raise ValueError(f"batch_size: {size} is more than the {examples} training examples")
-        total = epochs * (examples // self.batch_size)
-        if self.warmup_steps >= total:
-            raise ValueError(f"warmup_steps: {self.warmup_steps} leaves none of the {total} steps")
-        return total
+        return epochs * (examples // self.batch_size)
 
 
 class Training(TrainingSettings):
     """How the runs of a cell are trained."""
 
-    gradient: Literal["raw", "clipped", "layerwise"] = Field(description="its change before a step")
+    optimiser: Rule = Field("sgd", description="how a step is made of a gradient")
+    clipped: bool = Field(description="whether the gradient is clipped; usual without BatchNorm")
 
 
 class Tuning(Typed):
@@ -186,6 +215,8 @@ class Shared(Typed):
     depth: Depth = Field(description="weight layers, 6n + 2")
     width: int = Field(ge=1, description="channels of the first stage")
     train: Training = Field(description="how the networks are trained")
+    growth: Growth = Field("identity", description="how the blocks begin that a start lacks")
+    frozen: bool = Field(False, description="whether what comes from the start is not trained")
 
 
 class Run(Shared):
@@ -202,7 +233,7 @@ class Run(Shared):
     lanes: list[Lane] = Field([], description="the runs that were trained side by side, itself too")
 
     @model_validator(mode="after")
-    def growth(self) -> Self:
+    def grows(self) -> Self:
         if self.start is None:
             return self
         if self.factors != self.start.factors or self.width != self.start.width:

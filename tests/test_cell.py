@@ -11,12 +11,13 @@ from test_variant import SETTINGS, replaced
 
 from models import tensors
 from models.data.prepare import Dataset
+from models.initialise import initialise
 from models.network import Network
 from models.training.cell import CellTrainer
 from models.training.state import Resume
 from models.variant import Cell, Factors, Lane, Tuning, read_run
 
-TRAIN = replaced(SETTINGS, batch_size=8, augmentation="crop_and_flip", gradient="raw")
+TRAIN = replaced(SETTINGS, batch_size=8, augmentation="crop_and_flip")
 CELL = Cell(
     dataset="made", variant="plain_bn", factors=Factors(shortcut="none"), depth=8, width=4,
     budgets=[1, 2], seeds=[0, 1], train=TRAIN, measured=1, checkpoints=["init", "step3", "end"],
@@ -149,6 +150,28 @@ def test_one_rate_is_not_tried(tmp_path: Path) -> None:
     cell = json.loads((tmp_path / CELL_FILE).read_text())
     assert (cell["chosen"], cell["tuning"]) == ({"1": 0.05, "2": 0.05}, {})
     assert not (tmp_path / "tuning").exists()
+
+
+@pytest.mark.parametrize("depth", [8, 14])
+def test_only_what_is_inserted_into_a_frozen_network_is_trained(depth: int, tmp_path: Path) -> None:
+    """Random blocks begin as any others do. At the parent's depth there are none."""
+    train_cell(replaced(CELL, parent=True), tmp_path)
+    start, kept = {"variant": "plain_bn", "depth": 8}, ["init", "step3", "end"]
+    growth = {"start": start, "growth": "random", "frozen": True}
+    grown = replaced(CELL, variant="grown", depth=depth, **growth, checkpoints=kept)
+    train_cell(grown, tmp_path)
+    place = "budget2/seed0/checkpoint.pt"
+    parent = tensors.read(tmp_path / f"runs/plain_bn/depth8/{place}")["end"]
+    states = tensors.read(tmp_path / f"runs/grown/depth{depth}/{place}")
+    network = Network(grown.factors, depth, grown.width, (1, 8, 8), 2)
+    initialise(network, grown.factors, 0)
+    for name, weight in network.named_parameters():
+        init, *later = (states[checkpoint][name] for checkpoint in kept)
+        assert torch.equal(init, parent.get(name, weight)), name
+        assert all(torch.equal(init, each) == (name in parent) for each in later), name
+    for name, value in states["end"].items() if depth == 8 else ():
+        if "running" in name:  # the last statistics are those of the training set, as always
+            torch.testing.assert_close(value, parent[name])
 
 
 def test_a_network_grows_from_the_run_of_its_seed_and_budget(tmp_path: Path) -> None:

@@ -35,6 +35,10 @@ BAD = [
     ({"measures": {"ics": {"at": {"variants": ["end\n"]}}}}, "measures.ics.at.variants.0: 'end"),
     ({"measures": {"ics": {"at": {"variants": ["step0"]}}}}, "measures.ics.at.variants.0: 'step0"),
     ({"measures": {"ics": {"at": {"variants": []}}}}, "measures.ics.at.variants: []: list should"),
+    (
+        {"measures": {"identity_learning": {"lengths": [0]}}},
+        "measures.identity_learning.lengths.0",
+    ),
     # What does not go together
     ({"study": "data"}, "study: results/data is where data sets go; take another name"),
     ({"dataset": "mnist"}, "dataset: 'mnist' is not known; did you mean mnist1d?"),
@@ -46,11 +50,6 @@ BAD = [
     ({"compare_depths": {"deep": 14}}, "compare_depths: shallow 20 is not below 14"),
     ({"seeds": [5, 6], "tuning": {"seeds": [4, 5]}}, "tuning.seeds: 5 is among seeds [5, 6]; take"),
     ({"training": {"batch_size": 4001}}, "training.batch_size: 4001 is more than the 4000 train"),
-    ({"training": {"warmup_steps": 124}}, "training.warmup_steps: 124 leaves none of the 124"),
-    (  # of the shortest budget, also if that is one for the trial of a rate
-        {"budgets": [5], "tuning": {"halving": True}, "training": {"warmup_steps": 62}},
-        "training.warmup_steps: 62 leaves none of the 62",
-    ),
     ({"budgets": [2, 0]}, "budgets.1: 0 is not greater than or equal to 1"),
 ]
 

@@ -12,7 +12,13 @@ import pytest
 from conftest import ROOT
 
 from analysis.figure import main, rows_of
-from analysis.figures import error_by_budget, gradient_flow, identity_distance, steps_to_fit
+from analysis.figures import (
+    error_by_budget,
+    gradient_flow,
+    identity_distance,
+    identity_learning,
+    steps_to_fit,
+)
 from analysis.quantity_labels import quantity_labels
 from analysis.style import BASELINES, DASHES, MARKERS, apply, ordered
 from analysis.tables import steps_to_fit_table
@@ -24,6 +30,7 @@ from models.files import read_constant
     [
         (gradient_flow.draw, "layer", ["relative_gradient"], ["init", "step10", "end"]),
         (identity_distance.draw, "block", ["identity_distance", "residual_ratio"], ["init", "end"]),
+        (identity_learning.draw, "blocks", ["relative_error"], ["end"]),
     ],
 )
 def test_every_panel_of_a_figure_takes_the_same_mean(

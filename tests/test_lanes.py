@@ -7,6 +7,7 @@ import torch
 from test_variant import RUN, SETTINGS, replaced
 
 from models.data.prepare import Dataset
+from models.initialise import build
 from models.network import Network
 from models.training.evaluate import evaluate
 from models.training.lanes import Stack, State, join, split
@@ -42,15 +43,23 @@ def double() -> None:
 def runs_of(name: str, *lanes: tuple[int, float]) -> list[Run]:
     """Return runs of a variant with the given seeds and learning rates."""
     variant = VARIANTS[name]
-    usual = "clipped" if variant.factors.norm == "none" else "raw"
-    gradient = {"gradient": variant.gradient or usual, "gradient_clip": 0.5}
-    train = replaced(SETTINGS, augmentation="crop_and_flip", **gradient)
-    factors = {"variant": name, "factors": variant.factors, "depth": 14}
-    return [replaced(RUN, **factors, train=train, seed=seed, lr=lr) for seed, lr in lanes]
+    usual = {"clipped": variant.factors.norm == "none", "gradient_clip": 0.5}
+    changes = usual | variant.training.model_dump(exclude_none=True)
+    train = replaced(SETTINGS, augmentation="crop_and_flip", **changes)
+    own = {key: getattr(variant, key) for key in ("factors", "growth", "frozen")}
+    own |= {"variant": name, "depth": 14, "train": train}
+    return [replaced(RUN, **own, seed=seed, lr=lr) for seed, lr in lanes]
+
+
+def begun(runs: list[Run], data: Dataset) -> Stack:
+    """Return a stack before its first step; networks that grow do so from depth 8."""
+    grows = VARIANTS[runs[0].variant].start
+    starts = [build(replaced(run, depth=8), data) for run in runs] if grows else []
+    return Stack(runs, data, [network.state_dict() for network in starts])
 
 
 def after(steps: int, runs: list[Run], data: Dataset) -> Stack:
-    stack = Stack(runs, data)
+    stack = begun(runs, data)
     for _ in range(steps):
         stack.step()
     return stack
@@ -72,7 +81,7 @@ def test_lanes_are_single_networks(name: str, data: Dataset) -> None:
         alone = after(STEPS, [run], data)
         assert apart(alone.weights()[0], stack.weights()[k]) < 1e-5
         assert alone.losses[0].item() == pytest.approx(stack.losses[k].item(), rel=1e-5)
-        assert apart(Stack([run], data).weights()[0], alone.weights()[0]) > 1e-3  # it has learned
+        assert apart(begun([run], data).weights()[0], alone.weights()[0]) > 1e-3  # it has learned
 
 
 @pytest.mark.parametrize("name", ["plain", "residual_bn", "residual_fixup", "plain_bn_noisy"])

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from analysis.measure import measure_runs, measure_subject
 from analysis.measures import activity, hessian, isometry
 from analysis.measures import forward_propagation as propagation
+from analysis.measures import identity_learning as learning
 from analysis.measures import path_gradient as paths
 from analysis.run import Subject, TrainedRun, blocks, evenly, flat, spaced, weighted
 from analysis.run import read as read_trained
@@ -41,6 +42,7 @@ SETTINGS = {name: {} for name in MEASURES} | {
     "gradient_correlation": {"points": 40, "pairs_of": 6},
     "hessian": {"vectors": 2, "steps": 4, "probes": 2},
     "ics": {"layers": 3},
+    "identity_learning": {"lengths": [2, 1], "steps": 3, "rates": [0.01, 0.1]},
     "isometry": {"outputs": 40},
     "path_gradient": {"lengths": 3, "draws": 2},
     "smoothness": {"etas": [0.1, 1.0]},
@@ -360,6 +362,34 @@ def test_shift_is_that_of_two_sets_of_weights(trained: list[TrainedRun]) -> None
         assert row["cosine"] == pytest.approx(cosine, abs=1e-4)
     assert found["relative"] == pytest.approx(statistics.mean(row["relative"] for row in rows))
     assert measure_subject("ics", make_subject(RESIDUAL_BN), {"layers": 4}) == ([], {})
+
+
+def test_blocks_that_are_the_identity_have_nothing_to_learn() -> None:
+    subject = make_subject(DIRAC)
+    h = subject.network.layers["stem"](subject.inputs).detach()
+    for k in (1, 3):
+        stack = learning.fresh_blocks(subject, k)
+        assert len(stack.layers) == k
+        assert learning.relative_error(stack, h) == 0
+        with torch.no_grad():
+            stack.layers["stage1_block1"].branch.conv2.weight.mul_(0.75)
+        assert learning.relative_error(stack, h) == pytest.approx(0.25, rel=1e-5)
+
+
+def test_linear_blocks_learn_the_identity_and_the_best_rate_counts() -> None:
+    settings = {"lengths": [3, 1], "steps": 300, "rates": [1e-6, 0.03]}
+    linear = replaced(PLAIN, slope=1)
+    subject, rows, found = measured("identity_learning", linear, settings)
+    assert [(row["blocks"], row["rate"]) for row in rows] == [(3, 0.03), (1, 0.03)]
+    many, one = (row["relative_error"] for row in rows)
+    assert max(one, many) < 0.05
+    h = subject.network.layers["stem"](subject.inputs).detach()
+    assert learning.relative_error(learning.fresh_blocks(subject, 1), h) > 0.5
+    logs = {"log_error_one": math.log10(one), "log_error_many": math.log10(many)}
+    assert found == pytest.approx(logs)
+    for weight in subject.network.layers["stem"].parameters():
+        torch.nn.init.zeros_(weight)  # without features there is nothing to learn
+    assert measure_subject("identity_learning", subject, settings) == ([], {})
 
 
 def test_smoothness_is_the_change_of_the_gradient_along_itself() -> None:

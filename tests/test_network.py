@@ -141,7 +141,9 @@ def test_dirac_noise_has_the_stated_size() -> None:
     assert noise.mean().item() == pytest.approx(0, abs=1e-4)
 
 
-@pytest.mark.parametrize("kind", ["orthogonal", "permutation", "gaussian", "scaled"])
+@pytest.mark.parametrize(
+    "kind", ["orthogonal", "permutation", "gaussian", "scaled", "doubly_stochastic"]
+)
 def test_fixed_shortcuts_are_what_they_are_called(kind: str) -> None:
     layers = built(Factors(shortcut=kind), width=64).layers
     for name, channels in (("stage1_block1", 64), ("stage2_block1", 128)):
@@ -156,6 +158,11 @@ def test_fixed_shortcuts_are_what_they_are_called(kind: str) -> None:
             assert set(matrix.unique().tolist()) == {-1, 0, 1} or kind == "orthogonal"
         elif kind == "gaussian":
             assert matrix.var().item() == pytest.approx(1 / channels, rel=0.1)
+        elif kind == "doubly_stochastic":
+            assert matrix.min() > 0
+            for axis in (0, 1):
+                torch.testing.assert_close(matrix.sum(axis), torch.ones(channels))
+            assert matrix.std() > 0.5 / channels  # it does not just take the mean
         else:
             assert torch.equal(matrix, eye / 2)
 
@@ -194,6 +201,37 @@ def test_fixup_scales_match_its_formula() -> None:
         assert ours.scale.factor.item() == 1
         assert " ".join(dict(ours.named_children())) == "shift1 conv1 bias1 act1 shift2 conv2 scale"
     assert not network.layers["head"][-1].weight.any()
+
+
+def test_branches_are_divided_by_the_root_of_the_number_of_blocks() -> None:
+    network, usual = (
+        built(Factors(norm="none", branch_scale=scale), 20) for scale in ("inverse_sqrt", "one")
+    )
+    assert network.state_dict().keys() == usual.state_dict().keys()  # it is not learned
+    x = gaussian(5, 4, 1, 40)
+    ours, theirs = (each.layers["stage1_block2"].branch(x) for each in (network, usual))
+    torch.testing.assert_close(ours, theirs / 3)  # there are nine blocks
+
+
+def test_slope_and_gain_are_those_of_rectifiers_and_convolutions() -> None:
+    x = gaussian(5, 4, 1, 40)
+    block = built(Factors(norm="none", slope=0.3), 8).layers["stage1_block1"]
+    assert torch.equal(block.after(x.clone()), torch.where(x > 0, x, 0.3 * x))
+    for init in ("he", "delta_orthogonal"):
+        usual = built(replaced(PLAIN, init=init), 8, 8)
+        changed = built(replaced(PLAIN, init=init, slope=0.5, gain=1.1), 8, 8)
+        pairs = zip(changed.named_parameters(), usual.parameters(), strict=True)
+        for (name, weight), before in pairs:
+            factor = 1 if "linear" in name else 1.1 / math.sqrt(1 + 0.5**2)
+            torch.testing.assert_close(weight, factor * before)
+
+
+@pytest.mark.parametrize("slope", [0, 0.5, 1])
+def test_a_delta_orthogonal_layer_keeps_the_second_moment_with_any_slope(slope: float) -> None:
+    factors = replaced(PLAIN, slope=slope, init="delta_orthogonal")
+    branch = built(factors, 8, 64).layers["stage1_block1"].branch
+    moment = branch.conv2(branch.act1(gaussian(50, 64, 1, 40))).square().mean().item()
+    assert moment == pytest.approx(1, rel=0.05)
 
 
 def test_noise_has_the_stated_moments() -> None:

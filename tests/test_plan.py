@@ -75,8 +75,10 @@ def test_a_cell_is_what_the_variant_and_the_study_say(name: str) -> None:
     assert (found.budgets, found.seeds, found.tuning) == (study.budgets, study.seeds, study.tuning)
     assert found.times == variant.times.epochs
     assert found.width == study.width * variant.times.width
-    usual = "clipped" if variant.factors.norm == "none" else "raw"
-    assert found.train.gradient == (variant.gradient or usual)
+    assert (found.growth, found.frozen) == (variant.growth, variant.frozen)
+    changes = variant.training.model_dump(exclude_none=True)
+    usual = {"optimiser": "sgd", "clipped": variant.factors.norm == "none"}
+    assert dict(found.train) == {**dict(study.training), **usual, **changes}
 
 
 def test_a_grown_network_names_the_cell_that_keeps_what_it_grows_from() -> None:

@@ -36,7 +36,8 @@ def test_all_networks_differ_in_some_factor() -> None:
     assert len({tuple(each.values()) for each in networks}) == len(networks)
     groups = ranks.group(networks)
     assert len(groups["depth"]) == len(networks) / 2
-    assert {"epochs", "width", "gradient", "start", "convolutions_per_block"} <= groups.keys()
+    assert {"epochs", "width", "optimiser", "clipped", "start", "frozen"} <= groups.keys()
+    assert {"slope", "gain", "convolutions_per_block"} <= groups.keys()
 
 
 def test_no_single_factor_decides_the_granulated_coefficient() -> None:

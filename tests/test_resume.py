@@ -38,9 +38,12 @@ MODULE = "models.training.cell"
 PLAIN = Factors(shortcut="none", norm="none")
 RUNS = {
     "noise": NOISY,
-    "clipped": replaced(NOISY, factors=PLAIN, train=replaced(TRAIN, gradient="clipped")),
+    "clipped": replaced(NOISY, factors=PLAIN, train=replaced(TRAIN, clipped=True)),
     "fixup": replaced(NOISY, factors=Factors(norm="none", branch_scale="fixup")),
-    "layerwise": replaced(NOISY, train=replaced(TRAIN, gradient="layerwise")),
+    **{
+        rule: replaced(NOISY, train=replaced(TRAIN, optimiser=rule))
+        for rule in ("layerwise", "adamw", "muon")
+    },
 }
 
 

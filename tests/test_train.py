@@ -14,7 +14,7 @@ from models.network import Network
 from models.training.evaluate import evaluate, final_metrics, precise_batch_norm
 from models.training.lanes import Stack
 from models.training.loop import batches, recorded_steps, train
-from models.training.optimiser import layerwise, lr_factor
+from models.training.optimiser import ADAMW, MUON, layerwise, lr_factor, muon, orthogonalised
 from models.training.tuning import beyond, choose
 from models.variant import Factors, Run
 
@@ -43,6 +43,15 @@ def test_schedule_is_a_warm_up_then_half_a_cosine_or_the_staircase_of_he_et_al()
     spec = replaced(SETTINGS, schedule="staircase", warmup_steps=400)
     factors = {step: lr_factor(step, 64_000, spec) for step in (0, 399, 31_999, 32_000, 48_000)}
     assert factors == pytest.approx({0: 1 / 400, 399: 1, 31_999: 1, 32_000: 0.1, 48_000: 0.01})
+    spec = replaced(SETTINGS, schedule="constant")
+    assert [lr_factor(step, 9, spec) for step in range(9)] == [0.25, 0.5, 0.75, *[1.0] * 6]
+
+
+def test_a_warm_up_takes_at_most_half_of_all_steps() -> None:
+    spec = replaced(SETTINGS, schedule="constant", warmup_steps=200)
+    assert [lr_factor(step, 8, spec) for step in range(8)] == [0.25, 0.5, 0.75, *[1.0] * 5]
+    assert lr_factor(99, 400, spec) == 0.5
+    assert lr_factor(0, 1, spec) == 1.0
 
 
 def test_batches_partition_an_epoch_and_depend_on_the_seed_alone() -> None:
@@ -79,21 +88,82 @@ def test_one_step_is_sgd_with_momentum_and_weight_decay(factors: Factors, data: 
         torch.testing.assert_close(ours, plain, rtol=1e-5, atol=1e-7)
 
 
-@pytest.mark.parametrize("gradient", ["clipped", "layerwise"])
-def test_the_first_step_has_the_size_that_its_gradient_says(gradient: str, data: Dataset) -> None:
+def first_step(data: Dataset, **changes: object) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Return each weight, and its first change in training, at a learning rate of 0.05."""
     whole = {"warmup_steps": 0, "batch_size": 96, "weight_decay": 0.0}
-    settings = replaced(SETTINGS, gradient=gradient, gradient_clip=1e-3, **whole)
-    run = replaced(RUN, epochs=1, train=settings)
+    run = replaced(RUN, epochs=1, train=replaced(SETTINGS, **whole, **changes))
     before = [parameter.detach() for parameter in build(run, data).parameters()]
     after = trained(run, data).network.parameters()
-    steps = [new.detach() - old for new, old in zip(after, before, strict=True)]
-    if gradient == "clipped":
-        norm = sum(step.square().sum() for step in steps).sqrt()
-        assert norm.item() == pytest.approx(0.05 * 1e-3, rel=1e-3)
-        return
-    for step, old in zip(steps, before, strict=True):
+    return [(old, new.detach() - old) for new, old in zip(after, before, strict=True)]
+
+
+def test_a_clipped_gradient_has_the_stated_norm(data: Dataset) -> None:
+    steps = [step for _, step in first_step(data, clipped=True, gradient_clip=1e-3)]
+    norm = sum(step.square().sum() for step in steps).sqrt()
+    assert norm.item() == pytest.approx(0.05 * 1e-3, rel=1e-3)
+
+
+def test_layerwise_steps_are_a_tenth_of_the_weights(data: Dataset) -> None:
+    for old, step in first_step(data, optimiser="layerwise"):
         size = old.norm().item() if old.ndim > 1 else math.sqrt(old.numel())
         assert step.norm().item() == pytest.approx(0.05 * 0.1 * size, rel=1e-4)
+
+
+def test_adamw_is_that_of_pytorch(data: Dataset) -> None:
+    changes = {"optimiser": "adamw", "schedule": "constant", "warmup_steps": 0, "weight_decay": 0.1}
+    run = replaced(RUN, lr=0.1, train=replaced(SETTINGS, **changes))
+    network, twin, init = trained(run, data).network, build(run, data), build(run, data)
+    theirs = torch.optim.AdamW(twin.parameters(), lr=ADAMW * 0.1, weight_decay=0.1)
+    for batch in batches(run, 96, torch.device("cpu")):
+        theirs.zero_grad()
+        logits = twin(data.train_inputs[batch])
+        nn.functional.cross_entropy(logits, data.train_targets[batch]).backward()
+        theirs.step()
+    weights = [network.parameters(), twin.parameters(), init.parameters()]
+    for ours, usual, start in zip(*weights, strict=True):
+        torch.testing.assert_close(ours, usual, rtol=1e-3, atol=1e-4)
+        assert (usual - start).abs().max() > 0.01
+
+
+@pytest.mark.parametrize("shape", [(24, 24), (8, 72), (32, 12)])
+def test_newton_schulz_is_near_the_polar_factor(shape: tuple[int, int]) -> None:
+    """Its singular vectors are those of the matrix, and its singular values are near one."""
+    generator = torch.Generator().manual_seed(0)
+    matrices = torch.randn(3, *shape, generator=generator)
+    matrices *= torch.tensor([1e-3, 1, 1e3])[:, None, None]
+    for matrix, found in zip(matrices, orthogonalised(matrices), strict=True):
+        u, values, v = torch.linalg.svd(matrix, full_matrices=False)
+        inside = u.mT @ found @ v.mT
+        large = values > 0.02 * values.norm()  # smaller ones need more steps
+        assert large.sum() >= 0.9 * len(large)
+        assert ((inside.diagonal() > 0.65) & (inside.diagonal() < 1.25))[large].all()
+        torch.testing.assert_close(inside, inside.diagonal().diag(), rtol=0, atol=1e-3)
+
+
+def test_muon_makes_steps_of_kernels_orthogonal_and_leaves_the_rest_to_adamw(data: Dataset) -> None:
+    steps = [step / 0.05 for _, step in first_step(data, optimiser="muon")]
+    kernels = [step.flatten(1) for step in steps if step.ndim == 4]
+    assert {len(step) > step.shape[1] for step in kernels} == {True, False}
+    for step in kernels:
+        values = torch.linalg.svdvals(step) / MUON / max(1, len(step) / step.shape[1]) ** 0.5
+        assert values.max() < 1.25
+        assert values.median() > 0.65
+    for step in [step for step in steps if step.ndim < 4]:  # Adam begins with the gradient's sign
+        moved = step[step.abs() > 0.01 * ADAMW].abs()
+        torch.testing.assert_close(moved, torch.full_like(moved, ADAMW), rtol=0.01, atol=0)
+
+
+def test_muon_has_nesterovs_momentum_and_decoupled_decay() -> None:
+    """A matrix of one row is orthogonalised by its norm, up to what five steps leave."""
+    generator = torch.Generator().manual_seed(0)
+    first, second, kernel = torch.randn(3, 1, 2, 1, 3, generator=generator)
+    weight, momentum, by_hand = kernel.clone(), torch.zeros_like(kernel), kernel
+    for gradient in (first, second):
+        muon([weight], [gradient.clone()], [momentum], 0.1, 0.5)
+    for direction in (first, second + 0.95 * (second + 0.95 * first)):
+        size = orthogonalised(direction.flatten(1)[None]).norm()
+        by_hand = by_hand * (1 - 0.1 * 0.5) - 0.1 * size * direction / direction.norm()
+    torch.testing.assert_close(weight, by_hand)
 
 
 def test_layerwise_steps_survive_a_dead_layer() -> None:

@@ -12,7 +12,7 @@ from models.network import Network
 from models.typed import Typed, typed
 from models.variant import Factors, Run, Training, read_run, read_variants, to_json
 
-DESCENT = {"momentum": 0.9, "weight_decay": 1e-4, "gradient": "raw", "gradient_clip": 1}
+DESCENT = {"momentum": 0.9, "weight_decay": 1e-4, "clipped": False, "gradient_clip": 1}
 COUNTS = {"warmup_steps": 4, "evaluation_batch_size": 64}
 CHOICES = {"schedule": "cosine", "augmentation": "none", "precision": "float32"}
 SETTINGS = Training(batch_size=16, **DESCENT, **COUNTS, **CHOICES)
@@ -29,7 +29,7 @@ def replaced(value: Typed, **changes: object) -> Typed:
 
 def outcome(factors: Factors) -> list[torch.Tensor]:
     """Return the initial state and the logits of a network with the given factors."""
-    network = Network(factors, 8, 2, (1, 1, 40), 3)
+    network = Network(factors, 8, 4, (1, 1, 40), 3)
     initialise(network, factors, 0)
     torch.manual_seed(0)  # of noise in the network
     return [*network.state_dict().values(), network(torch.linspace(-1, 1, 160).view(4, 1, 1, 40))]
@@ -60,7 +60,8 @@ def test_a_run_survives_its_json(tmp_path: Path) -> None:
 
 
 GOOD = json.loads(to_json(RUN))
-NOISY_DIRAC = {"shortcut": "none", "init": "dirac", "norm": "noisy_batch"}
+PLAIN_DIRAC = {"shortcut": "none", "init": "dirac"}
+NOISY_DIRAC = {**PLAIN_DIRAC, "norm": "noisy_batch"}
 
 
 @pytest.mark.parametrize(
@@ -75,6 +76,11 @@ NOISY_DIRAC = {"shortcut": "none", "init": "dirac", "norm": "noisy_batch"}
         ({"factors": {"activation": "crelu"}}, "activation: crelu doubles the channels"),
         ({"factors": {"shortcut": "none", "init": "looks_linear"}}, "activation must be crelu"),
         ({"factors": NOISY_DIRAC}, "dirac needs plain blocks, ReLU last"),
+        ({"factors": {**PLAIN_DIRAC, "slope": 0.1}}, "dirac needs plain blocks, ReLU last"),
+        ({"factors": {**PLAIN_DIRAC, "gain": 2}}, "norm none or batch, gain 1"),
+        ({"factors": {"slope": 0.1, "activation": "tanh"}}, "so activation must be relu"),
+        ({"factors": {"slope": 1.1}}, "factors.slope: 1.1 is not less than or equal to 1"),
+        ({"factors": {"gain": 0}}, "factors.gain: 0 is not greater than 0"),
         ({"lr": None}, "run.json: lr: None is not"),
         ({"start": {**GOOD, "depth": 14}}, "start.depth: 14 is more than depth: 8"),
         ({"start": {**GOOD, "width": 8}}, "one of its own factors and width"),
@@ -96,7 +102,9 @@ def test_mistakes_in_a_run_get_one_line(edit: dict, message: str, tmp_path: Path
         ("other: {label: o, factors: {norm: batched}}", "other: factors.norm: 'batched' is not"),
         ("other: {label: o, tiems: {width: 2}}", "other: 'tiems' is not known; did you mean times"),
         ("other: {label: o, times: {width: 0}}", "other: times.width: 0 is not"),
-        ("other: {label: o, gradient: raw}", "other: gradient: 'raw' is not"),
+        ("other: {label: o, training: {optimiser: adam}}", "'adam' is not known; did you mean ada"),
+        ("other: {label: o, training: {warmup_steps: -1}}", "training.warmup_steps: -1 is not"),
+        ("other: {label: o, frozen: true}", "other: start is missing: growth and frozen are of a"),
         ("other: {label: o, baseline: plane}", "'plane' is not known; did you mean plain?"),
         ("other: {label: o, baseline: child}", "other.baseline: child has a baseline itself"),
         ("other: {label: o, start: plain}", "other.start: plain has other factors"),

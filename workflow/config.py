@@ -33,7 +33,7 @@ class At(Typed):
     """The checkpoints at which a measure is taken; those after a run's last step are left out."""
 
     variants: Distinct[Checkpoint] = Field(min_length=1, description="init, end, or step<n>")
-    interventions: Distinct[Checkpoint] = Field(min_length=1, description="likewise")
+    interventions: Distinct[Checkpoint] = Field(description="likewise; may be an empty list")
 
 
 def settings_of(path: Path) -> type[Typed]:
@@ -43,6 +43,7 @@ def settings_of(path: Path) -> type[Typed]:
         count, number = Annotated[int, Field(ge=least)], Annotated[float, Field(gt=least)]
         kinds = {
             "count": count,
+            "counts": Annotated[Distinct[count], Field(min_length=1)],
             "numbers": Annotated[Distinct[number], Field(min_length=1)],
         }
         fields[name] = (kinds[kind], Field(description=meaning))
@@ -116,11 +117,8 @@ class Study(Typed):
         if both := set(self.tuning.seeds) & set(self.seeds):
             raise ValueError(f"tuning.seeds: {min(both)} is among seeds {self.seeds}; take another")
         if not self.image_folder:  # how many images a folder has is known when they are read
-            # With halving, rates are tried for a quarter of a budget.
-            trials = [budget // 4 for budget in self.budgets] if self.tuning.halving else []
-            least = min(epochs for epochs in [*self.budgets, *trials] if epochs)
             try:
-                self.training.total_steps(least, SOURCES[self.dataset].examples)
+                self.training.total_steps(1, SOURCES[self.dataset].examples)
             except ValueError as error:
                 raise ValueError(f"training.{error} of {self.dataset}") from None
         elif self.dataset in SOURCES:

@@ -116,7 +116,8 @@ class Plan:
         A job depends on this text alone, so that an edit reruns the cells that it changes.
         """
         variant, study = self.variants[name], self.study
-        usual = "clipped" if variant.factors.norm == "none" else "raw"
+        training = {**dict(study.training), "clipped": variant.factors.norm == "none"}
+        training |= variant.training.model_dump(exclude_none=True)
         measured = depth in self.pair
         starts = {each.start for each in self.variants.values()}
         cell = Cell(
@@ -128,7 +129,9 @@ class Plan:
             budgets=study.budgets,
             times=variant.times.epochs,
             seeds=study.seeds,
-            train=Training(**dict(study.training), gradient=variant.gradient or usual),
+            train=Training(**training),
+            growth=variant.growth,
+            frozen=variant.frozen,
             tuning=study.tuning,
             measured=len(self.measured_seeds()) if measured else 0,
             checkpoints=self.checkpoints(name) if measured else [],

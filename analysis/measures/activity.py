@@ -48,7 +48,7 @@ def measure(subject: Subject) -> Rows:
         rows.append({"layer": len(rows) + 1, **activity(arguments[0].flatten(1))})
 
     for module in subject.network.modules():
-        if isinstance(module, nn.ReLU | nn.Tanh | CReLU | TailoredReLU):
+        if isinstance(module, nn.ReLU | nn.LeakyReLU | nn.Tanh | CReLU | TailoredReLU):
             module.register_forward_pre_hook(see)
     subject.network(subject.inputs)
     yield from rows

@@ -57,7 +57,11 @@ class Stack:
         ).to(inputs.device, memory_format=memory_format(run, inputs.device))
         self.network.load_state_dict(join([network.state_dict() for network in built]))
         self.network.train()
-        self.parameters = list(self.network.parameters())
+        # With a frozen start, only the blocks that it lacks are trained.
+        inherited = trained[0] if run.frozen and trained else {}
+        for name, weight in self.network.named_parameters():
+            weight.requires_grad_(name not in inherited)
+        self.parameters = [weight for weight in self.network.parameters() if weight.requires_grad]
         # The weights of a lane are views of the network's, so that a lane has its own optimiser.
         self.optimisers = [
             Optimiser([weight.detach().chunk(lanes)[k] for weight in self.parameters], each)
@@ -97,12 +101,13 @@ class Stack:
         with torch.autocast(x.device.type, torch.bfloat16, enabled=bfloat16):
             logits = self.network(x).unflatten(1, (len(lrs), -1)).flatten(0, 1)
             losses = F.cross_entropy(logits, y.flatten(), reduction="none").view_as(y).mean(0)
-        losses.sum().backward()
-        gradients = [weight.grad.chunk(len(lrs)) for weight in self.parameters]
-        for k, (optimiser, lr) in enumerate(zip(self.optimisers, lrs, strict=True)):
-            optimiser.step([parts[k] for parts in gradients], lr)
-        for weight in self.parameters:
-            weight.grad = None
+        if self.parameters:  # if a whole network is frozen, it stays as it is
+            losses.sum().backward()
+            gradients = [weight.grad.chunk(len(lrs)) for weight in self.parameters]
+            for k, (optimiser, lr) in enumerate(zip(self.optimisers, lrs, strict=True)):
+                optimiser.step([parts[k] for parts in gradients], lr)
+            for weight in self.parameters:
+                weight.grad = None
         self.losses.add_(losses.detach())
         self.wrong.add_((logits.detach().argmax(1).view_as(y) != y).sum(0))
 
@@ -144,7 +149,7 @@ class Stack:
         return {
             "done": self.done,
             "network": {name: value.cpu() for name, value in self.network.state_dict().items()},
-            "momenta": [[each.cpu() for each in lane.momenta] for lane in self.optimisers],
+            "optimisers": [[each.cpu() for each in lane.state()] for lane in self.optimisers],
             "draws": [each.get_state() for each in self.draws],
             "losses": self.losses.cpu(),
             "wrong": self.wrong.cpu(),
@@ -155,9 +160,9 @@ class Stack:
     def restore(self, state: dict) -> None:
         """Go on from a state; training then ends with the bits of one that never stopped."""
         self.network.load_state_dict(state["network"])
-        for optimiser, momenta in zip(self.optimisers, state["momenta"], strict=True):
-            for momentum, value in zip(optimiser.momenta, momenta, strict=True):
-                momentum.copy_(value)
+        for optimiser, values in zip(self.optimisers, state["optimisers"], strict=True):
+            for tensor, value in zip(optimiser.state(), values, strict=True):
+                tensor.copy_(value)
         for draws, value in zip(self.draws, state["draws"], strict=True):
             draws.set_state(value)
         self.losses.copy_(state["losses"])

@@ -5,22 +5,34 @@ import math
 import torch
 from torch import Tensor
 from torch.nn.utils import get_total_norm
+from torch.optim.adamw import adamw
 from torch.optim.sgd import sgd
 
 from models.variant import Run, TrainingSettings
 
-USUAL = {"fused": True, "dampening": 0.0, "nesterov": False, "maximize": False}
-TRUST = 0.1  # size of a layerwise step, as a share of the weights' norm, at a learning rate of one
+# What a step measures at a learning rate of one, so that one grid of rates serves all optimisers.
+# The grid is made for SGD, whose steps are as large as the gradient.
+TRUST = 0.1  # layerwise: share of the norm of the weights
+ADAMW = 0.03  # the learning rate of AdamW, which is near the size of an entry's step
+MUON = 0.1  # singular values of a kernel's step
+
+# The classes torch.optim.SGD and AdamW call the same functions, but import the compiler, for a
+# second.
+SGD_USUAL = {"fused": True, "dampening": 0.0, "nesterov": False, "maximize": False}
+ADAMW_USUAL = {"fused": True, "amsgrad": False, "maximize": False}
+ADAMW_USUAL |= {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8}  # as in the paper
+MUON_MOMENTUM = 0.95  # as published
+QUINTIC = (3.4445, -4.7750, 2.0315)  # coefficients of an odd polynomial, as published
 
 
 def lr_factor(step: int, total: int, settings: TrainingSettings) -> float:
     """Return the learning rate at `step`, from 0, of `total`, as a fraction of the peak.
 
-    It rises linearly during the warm-up. Then it falls as half a cosine (Loshchilov and Hutter
-    2017), or to a tenth after half of all steps and a hundredth after three quarters (He et al.
-    2016).
+    It rises linearly during the warm-up, which takes at most half of all steps. Then it falls as
+    half a cosine (Loshchilov and Hutter 2017), or to a tenth after half of all steps and a
+    hundredth after three quarters (He et al. 2016), or stays as it is.
     """
-    warmup = settings.warmup_steps
+    warmup = min(settings.warmup_steps, total // 2)
     if step < warmup:
         return (step + 1) / warmup
     match settings.schedule:
@@ -28,6 +40,8 @@ def lr_factor(step: int, total: int, settings: TrainingSettings) -> float:
             return 0.5 * (1 + math.cos(math.pi * (step - warmup) / (total - warmup)))
         case "staircase":
             return 0.1 ** ((step >= total / 2) + (step >= 3 * total / 4))
+        case "constant":
+            return 1.0
 
 
 def clip(gradients: list[Tensor], largest: float) -> None:
@@ -47,29 +61,98 @@ def layerwise(weights: list[Tensor], gradients: list[Tensor]) -> None:
         gradient.mul_(TRUST * size / gradient.norm().clamp(min=1e-12))
 
 
+def orthogonalised(matrices: Tensor) -> Tensor:
+    """Return matrices (N, rows, columns) with singular values near one, and the same vectors.
+
+    Each of five Newton-Schulz steps applies the polynomial QUINTIC to the singular values. It is
+    steep at zero, and leaves them between about 0.7 and 1.2.
+    """
+    a, b, c = QUINTIC
+    tall = matrices.shape[1] > matrices.shape[2]
+    x = matrices.mT if tall else matrices  # the smaller of the two squares is enough
+    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    for _ in range(5):
+        square = x @ x.mT
+        x = a * x + (b * square + c * square @ square) @ x
+    return x.mT if tall else x
+
+
+def muon(
+    kernels: list[Tensor], gradients: list[Tensor], momenta: list[Tensor], lr: float | Tensor,
+    weight_decay: float,
+) -> None:  # fmt: skip
+    """Change the kernels of convolutions by orthogonalised steps (Jordan et al. 2024, Muon).
+
+    The definition is that of https://kellerjordan.github.io/posts/muon and of muon.py in
+    https://github.com/KellerJordan/Muon, but in the precision of the weights. A kernel counts as a
+    matrix (channels_out, channels_in * height * width).
+    """
+    torch._foreach_mul_(momenta, MUON_MOMENTUM)
+    torch._foreach_add_(momenta, gradients)
+    torch._foreach_add_(gradients, momenta, alpha=MUON_MOMENTUM)  # Nesterov's
+    shapes: dict[torch.Size, list[int]] = {}
+    for i, kernel in enumerate(kernels):
+        shapes.setdefault(kernel.shape, []).append(i)
+    for places in shapes.values():  # kernels of equal shape in one batch
+        matrices = torch.stack([gradients[i].flatten(1) for i in places])
+        _, rows, columns = matrices.shape
+        size = lr * math.sqrt(max(1, rows / columns))
+        for i, direction in zip(places, orthogonalised(matrices), strict=True):
+            step = size * direction.view_as(kernels[i])
+            kernels[i].mul_(1 - lr * weight_decay).sub_(step)
+
+
+def picked(places: list[int], *lists: list[Tensor]) -> list[list[Tensor]]:
+    """Return the tensors at some places of each list."""
+    return [[tensors[i] for i in places] for tensors in lists]
+
+
 class Optimiser:
-    """Stochastic gradient descent with momentum and weight decay, as `run` says."""
+    """Changes weights by the rule, momentum and weight decay that `run` says.
+
+    AdamW's weight decay is decoupled from the gradient (Loshchilov and Hutter 2019); Muon's too.
+    Muon leaves all that is not a convolution's kernel to AdamW.
+    """
 
     def __init__(self, weights: list[Tensor], run: Run):
         self.weights = weights
-        self.momenta = [torch.zeros_like(weight) for weight in weights]
         self.settings = run.train
+        self.momenta = [torch.zeros_like(weight) for weight in weights]
+        self.squares: list[Tensor] = []  # AdamW's means of the squares of gradients
+        self.counts: list[Tensor] = []  # its numbers of steps, which must be tensors on the device
+        if run.train.optimiser in ("adamw", "muon"):
+            self.squares = [torch.zeros_like(weight) for weight in weights]
+            self.counts = [weight.new_zeros((), dtype=torch.float32) for weight in weights]
         # Fixup's scalars and the head's bias learn at a tenth of the rate (Zhang et al. 2019).
         slow = run.factors.branch_scale == "fixup"
-        self.groups: dict[float, list[int]] = {}  # places of weights, by factor of the rate
+        self.groups: dict[tuple[str, float], list[int]] = {}  # by rule and factor of the rate
         for i, weight in enumerate(weights):
-            self.groups.setdefault(0.1 if slow and weight.ndim < 2 else 1.0, []).append(i)
+            rule = run.train.optimiser
+            if rule == "muon" and weight.ndim < 4:
+                rule = "adamw"
+            factor = 0.1 if slow and weight.ndim < 2 else 1.0
+            self.groups.setdefault((rule, factor), []).append(i)
+
+    def state(self) -> list[Tensor]:
+        """Return all that the next step depends on, besides weights and gradients."""
+        return [*self.momenta, *self.squares, *self.counts]
 
     def step(self, gradients: list[Tensor], lr: float | Tensor) -> None:
-        """Transform the gradients in place, and change the weights at a learning rate."""
-        if self.settings.gradient == "clipped":
+        """Change the weights at a learning rate. The gradients are changed too."""
+        if self.settings.clipped:
             clip(gradients, self.settings.gradient_clip)
-        elif self.settings.gradient == "layerwise":
+        if self.settings.optimiser == "layerwise":
             layerwise(self.weights, gradients)
-        own = {key: getattr(self.settings, key) for key in ("momentum", "weight_decay")}
-        for factor, places in self.groups.items():
-            lists = (self.weights, gradients, self.momenta)
-            # The class torch.optim.SGD calls this too, but imports the compiler, for a second.
-            sgd(
-                *([tensors[i] for i in places] for tensors in lists), lr=factor * lr, **own, **USUAL
-            )
+        decay = self.settings.weight_decay
+        for (rule, factor), places in self.groups.items():
+            lists = picked(places, self.weights, gradients, self.momenta)
+            match rule:
+                case "sgd" | "layerwise":
+                    momentum = self.settings.momentum
+                    sgd(*lists, momentum=momentum, lr=factor * lr, weight_decay=decay, **SGD_USUAL)
+                case "adamw":
+                    squares, counts = picked(places, self.squares, self.counts)
+                    rate = ADAMW * factor * lr
+                    adamw(*lists, squares, [], counts, lr=rate, weight_decay=decay, **ADAMW_USUAL)
+                case "muon":
+                    muon(*lists, MUON * factor * lr, decay)

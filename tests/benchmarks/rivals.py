@@ -103,7 +103,7 @@ def loop(
         logits = model(x)
         loss = criterion(logits, y)
         loss.backward()
-        if spec.gradient == "clipped":
+        if spec.clipped:
             nn.utils.clip_grad_norm_(model.parameters(), spec.gradient_clip)
         optimizer.step()
         scheduler.step()
