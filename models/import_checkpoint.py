@@ -24,8 +24,9 @@ from models.variant import Factors
 # were trained with them.
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
+WRAPPED = ("state_dict", "model", "net")  # keys under which training scripts save a state dict
 NAMES = (
-    (r"^module\.", ""),
+    (r"^(module\.|_orig_mod\.)+", ""),  # DataParallel and torch.compile add these
     (r"^conv1\.", "layers.stem.conv."),
     (r"^bn1\.", "layers.stem.norm."),
     (r"^layer(\d)\.(\d+)\.conv(\d)\.", r"layers.stage\1_block\2.branch.conv\3."),
@@ -41,10 +42,14 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     except Exception as error:  # damaged bytes can make torch raise any type of error
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise ValueError(f"{path}: not a checkpoint: {reason}") from None
-    state = content.get("state_dict", content) if isinstance(content, dict) else {}
+    state = content if isinstance(content, dict) else {}
+    for key in WRAPPED:
+        if isinstance(state.get(key), dict):
+            state = state[key]
     items = state.items() if isinstance(state, dict) else ()
     if {(type(name), isinstance(value, Tensor)) for name, value in items} != {(str, True)}:
-        raise ValueError(f"{path}: has no state dict, neither itself nor under 'state_dict'")
+        keys = ", ".join(WRAPPED)
+        raise ValueError(f"{path}: is no state dict, and has none under {keys}; save that alone")
     return state
 
 

@@ -139,6 +139,16 @@ def class_missing_in_test(folder: Path) -> None:
     (folder / "test/red").rename(folder / "test/blue")
 
 
+def validation_only(folder: Path) -> None:
+    photos(folder, "train/{name}")
+    photos(folder, "val/{name}")
+
+
+def many_bad(folder: Path) -> None:
+    for path in folder.glob("*/*"):
+        path.write_text("no image")
+
+
 class Hostile:
     """A pickle that would make a file when it is read."""
 
@@ -156,8 +166,8 @@ BAD = [
     # Checkpoints
     (checkpoint, Hostile(), "error: resnet.th: not a checkpoint: Weights only load failed."),
     (checkpoint, b"", "error: resnet.th: not a checkpoint: EOFError"),
-    (checkpoint, {"epoch": 3}, "error: resnet.th: has no state dict, neither itself nor under"),
-    (checkpoint, {"state_dict": [1]}, "error: resnet.th: has no state dict, neither itself nor"),
+    (checkpoint, {"epoch": 3}, "error: resnet.th: is no state dict, and has none under state_d"),
+    (checkpoint, {"state_dict": [1]}, "error: resnet.th: is no state dict, and has none under"),
     (checkpoint, {"fc.weight": torch.zeros(2)}, "error: state dict: has no 'layers.stem.conv.wei"),
     (checkpoint, FLAT, "error: state dict: its stem or its head has too few axes"),
     (checkpoint, MIXED, "error: state dict: Error(s) in loading state_"),
@@ -171,6 +181,8 @@ BAD = [
     (folder, emptying("red"), "error: photos/red: the class has no images"),
     (folder, emptying("red", keep=1), "error: photos: cannot be divided: "),
     (folder, class_missing_in_test, "error: photos/test/blue: there is no such class in train"),
+    (folder, validation_only, "error: photos/val: the images to test on go into a folder test"),
+    (folder, many_bad, "error: photos/green/0.png: not an image; photos/green/1.jpg: not an im"),
     (folder, halving("red/1.jpg"), "error: photos/red/1.jpg: cannot be read: "),
     (folder, lambda folder: (folder / "red/a\nb").touch(), "error: photos/red/a b: not an image"),
     (folder, lambda folder: os.mkfifo(folder / "red/pipe"), "error: photos/red/pipe: not an image"),
@@ -298,9 +310,10 @@ def test_a_path_that_means_something_to_a_shell_is_a_path(tmp_path: Path) -> Non
     (project / "leaves.yaml").write_text(json.dumps(study))  # which is YAML too
     done = snakemake(project, "prepare_data", "--configfile", "leaves.yaml", "--cores", "1")
     assert done.returncode == 0, done.stderr
-    data = prepare.load("leaves", project / "results/data")
+    (path,) = project.glob("results/data/leaves_*.json")
+    data = prepare.load(path.stem, project / "results/data")
     assert data.train_inputs.shape == (12, 3, 16, 16)
-    manifest = json.loads((project / "results/data/leaves.json").read_text())
+    manifest = json.loads(path.read_text())
     assert manifest["image_folder"]["path"] == name
     assert not list(tmp_path.rglob("hacked"))
 

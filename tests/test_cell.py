@@ -210,6 +210,16 @@ def test_a_run_is_repeated_from_its_own_json_alone(
     assert results(tmp_path) == results(folder)
 
 
+def test_a_run_is_not_repeated_on_other_data(repeated: Path, tmp_path: Path) -> None:
+    run = json.loads((repeated / "runs/plain_bn/depth8/budget2/seed1/run.json").read_text())
+    spec = json.dumps(run | {"data": "0" * 64})
+    options = ("--out", tmp_path, "--data", repeated / "data")
+    refused = command("models.training.cell", "--spec", spec, *options)
+    message = f"error: {repeated}/data/mnist1d.json: are not the data that the run was trained on\n"
+    assert (refused.returncode, refused.stderr) == (1, message)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.fixture(scope="module")
 def repeated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the results of the command for a cell of MNIST-1D that grows from another."""

@@ -1,5 +1,6 @@
 """Test the settings of a study: what they accept, and the line that each mistake gets."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ from conftest import ROOT, command
 
 from models.files import read_constant, read_yaml
 from models.variant import read_variants
-from workflow.config import DEFAULT, MEASURES, image_folders, load_study, merged
+from workflow.config import DEFAULT, MEASURES, images, load_study, merged, state_of_images
 
 STUDIES = ("quick", "full", "fashion_mnist", "cifar10")
 OWN = {"dataset": "leaves", "image_folder": {"path": "photos", "size": 16}}
@@ -79,16 +80,40 @@ def test_files_and_overrides_merge_mappings_and_replace_the_rest(tmp_path: Path)
     assert study.measures.ntk.at == load_study().measures.ntk.at
 
 
-@pytest.mark.parametrize("name", ["{variant}", "<study>", "a\nb", "\x1b[31m", "a\udc80b"])
-def test_a_folder_that_snakemake_would_misread_is_refused(name: str, tmp_path: Path) -> None:
-    (tmp_path / name / "deep").mkdir(parents=True)
-    study = load_study(overrides=merged(OWN, {"image_folder": {"path": str(tmp_path)}}))
-    with pytest.raises(ValueError, match="config: image_folder: ") as error:
-        image_folders(study)
-    assert "\n" not in str(error.value)
+def test_a_change_of_the_users_images_is_noticed(tmp_path: Path) -> None:
+    """Change a picture under its own name, and one behind a link; odd names are no trouble."""
+    store, linked = tmp_path / "store", tmp_path / "photos/{variant} <b> a\nb \udc80"
+    store.mkdir()
+    linked.parent.mkdir()
+    linked.symlink_to(store)
+    (store / "1.png").write_bytes(b"one")
+    study = load_study(overrides=merged(OWN, {"image_folder": {"path": str(linked.parent)}}))
+    states = [state_of_images(study)]
+    for change in (
+        lambda: (store / "2.png").write_bytes(b"two"),
+        lambda: (store / "1.png").write_bytes(b"another"),
+        lambda: os.utime(store / "1.png", (0, 0)),
+        lambda: (store / "2.png").unlink(),
+    ):
+        assert state_of_images(study) == states[-1]
+        change()
+        states.append(state_of_images(study))
+    assert len(set(states)) == 5
+    (store / "Thumbs.db").touch()
+    assert state_of_images(study) == states[-1]
+    assert images(study)[0] == 1
     study = load_study(overrides=merged(OWN, {"image_folder": {"path": str(tmp_path / "gone")}}))
     with pytest.raises(ValueError, match=r"config: image_folder\.path: '.*gone' is not a folder"):
-        image_folders(study)
+        state_of_images(study)
+
+
+def test_own_images_at_two_sizes_are_two_data_sets() -> None:
+    sizes = [{"image_folder": {"size": size}} for size in (16, 32)]
+    small, large = (load_study(overrides=merged(OWN, size)) for size in sizes)
+    assert small.dataset != large.dataset
+    assert small.dataset.startswith("leaves_")
+    again = load_study(overrides=small.model_dump(exclude_none=True))  # as config.json has it
+    assert again.dataset == small.dataset
 
 
 def test_the_full_study_measures_and_trains_all_that_there_is() -> None:

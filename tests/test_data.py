@@ -8,13 +8,14 @@ import io
 import json
 import tarfile
 import threading
+import unicodedata
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from conftest import command
-from PIL import Image
+from PIL import Image, ImageOps
 
 from models.data import readers
 from models.data.augment import crop_and_flip, draw_crops
@@ -145,15 +146,16 @@ def test_image_folder_reads_any_size_and_format(tmp_path: Path) -> None:
     photos(tmp_path / "photos")
     options = json.dumps({"path": f"{tmp_path}/photos", "size": 16, "test_share": 0.25})
     out = ("--out", tmp_path / "out")
-    done = command("models.data.prepare", "--dataset", "leaves", "--image-folder", options, *out)
+    name = "leaves_0a1b2c3d"  # as a study names it
+    done = command("models.data.prepare", "--dataset", name, "--image-folder", options, *out)
     assert done.returncode == 0, done.stderr
-    leaves = load("leaves", tmp_path / "out")
+    leaves = load(name, tmp_path / "out")
     assert leaves.train_inputs.shape == (12, 3, 16, 16)
     assert leaves.test_targets.bincount().tolist() == [2, 2]
     # Classes come in the order of their names: green, red.
     brighter = leaves.train_inputs[:, 0].mean((1, 2)) > leaves.train_inputs[:, 1].mean((1, 2))
     assert torch.equal(brighter.long(), leaves.train_targets)
-    manifest = json.loads((tmp_path / "out/leaves.json").read_text())
+    manifest = json.loads((tmp_path / f"out/{name}.json").read_text())
     assert (manifest["name"], manifest["classes"], manifest["shape"]) == ("leaves", 2, [3, 16, 16])
 
 
@@ -183,6 +185,44 @@ def test_an_image_of_any_mode_has_the_channels_asked_for(mode: str, tmp_path: Pa
         assert image.shape == (channels, 16, 16)
         if channels == 3:
             np.testing.assert_allclose(image.mean((1, 2)), colour, atol=6)
+
+
+def test_what_is_transparent_becomes_white(tmp_path: Path) -> None:
+    """A black drawing on a transparent ground would be a black square."""
+    for mode in ("RGBA", "LA", "P"):
+        drawing = Image.new("RGBA", (16, 16), (0, 0, 0, 0))
+        drawing.paste((0, 0, 0, 255), (0, 0, 16, 8))
+        path = tmp_path / f"{mode}.png"
+        drawing.convert(mode).save(path)
+        image = readers.read_image(path, ImageFolder(path="", size=16))
+        assert image[:, :8].max() == 0, mode
+        assert image[:, 8:].min() == 255, mode
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+def test_images_are_turned_upright_whatever_else_exif_says(turn: int, tmp_path: Path) -> None:
+    pixels = np.zeros((16, 16, 3), np.uint8)
+    pixels[:8, :4] = 255
+    picture, exif = Image.fromarray(pixels), Image.Exif()
+    exif[0x0112] = turn
+    picture.save(tmp_path / "a.png", exif=exif)
+    upright = np.asarray(ImageOps.exif_transpose(Image.open(tmp_path / "a.png")))
+    image = readers.read_image(tmp_path / "a.png", ImageFolder(path="", size=16))
+    np.testing.assert_array_equal(image, upright.transpose(2, 0, 1))
+
+
+def test_a_folder_may_hold_what_systems_leave_there(tmp_path: Path) -> None:
+    photos(tmp_path, "Train/{name}")
+    photos(tmp_path, "Test/{name}")
+    for name in ("Thumbs.db", "desktop.ini", ".DS_Store"):
+        (tmp_path / f"Train/red/{name}").touch()
+    for name in ("__MACOSX", "@eaDir", "lost+found"):
+        (tmp_path / f"Train/{name}").mkdir()
+    for part, form in (("Train", "NFC"), ("Test", "NFD")):  # one accent, written in two ways
+        red = tmp_path / part / "red"
+        red.rename(red.with_name(unicodedata.normalize(form, "caf\u00e9")))
+    arrays = readers.image_folder(ImageFolder(path=str(tmp_path), size=8))
+    assert np.bincount(arrays.y).tolist() == np.bincount(arrays.y_test).tolist() == [8, 8]
 
 
 def test_standardisation_is_by_channel_of_the_training_set() -> None:

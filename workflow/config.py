@@ -1,15 +1,15 @@
 """The settings of a study, typed. `python -m workflow.config` explains each key."""
 
 import functools
+import hashlib
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, create_model, model_validator
 
-from models.data.readers import SOURCES, ImageFolder
+from models.data.readers import SOURCES, ImageFolder, count_of, state_of
 from models.files import nearest, read_constant, read_yaml
 from models.typed import Typed, kinds_in, typed
 from models.variant import (
@@ -132,7 +132,17 @@ def load_study(files: Iterable[Path] = (), overrides: Mapping[str, Any] | None =
     A mistake raises a ValueError of one line, which names the file, or `config`, and the key.
     """
     everything = [read_yaml(DEFAULT), *map(read_yaml, files), overrides or {}]
-    return typed(Study, functools.reduce(merged, everything), "config")
+    study = typed(Study, functools.reduce(merged, everything), "config")
+    return study.model_copy(update={"dataset": own_name(study)}) if study.image_folder else study
+
+
+def own_name(study: Study) -> str:
+    """Return the name of a data set of own images, which has a digest of all that it depends on.
+
+    So two studies of the same images at two sizes do not share a file in results/data/.
+    """
+    digest = hashlib.sha256(study.image_folder.model_dump_json().encode()).hexdigest()[:8]
+    return f"{study.dataset.removesuffix(f'_{digest}')}_{digest}"
 
 
 def merged(settings: object, changes: object) -> object:
@@ -142,20 +152,14 @@ def merged(settings: object, changes: object) -> object:
     return {**settings, **{key: merged(settings.get(key), changes[key]) for key in changes}}
 
 
-def image_folders(study: Study) -> list[str]:
-    """Return the user's own folders of images, which are newer when a file comes or goes."""
+def state_of_images(study: Study) -> str:
+    """Return a digest of the user's own images, which changes with them; "" if there are none."""
     if study.image_folder is None:
-        return []
+        return ""
     root = Path(study.image_folder.path)
     if not root.is_dir():
         raise ValueError(f"config: image_folder.path: {str(root)!r} is not a folder")
-    folders = [str(folder) for folder in root.glob("**/")]
-    for folder in folders:
-        if not folder.isprintable() or set(folder) & set("{}<>"):
-            raise ValueError(
-                f"config: image_folder: {folder!r} has one of {{}}<> or is unprintable"
-            )
-    return folders
+    return state_of(study.image_folder)
 
 
 def images(study: Study) -> tuple[int, tuple[int, int, int]]:
@@ -163,8 +167,7 @@ def images(study: Study) -> tuple[int, tuple[int, int, int]]:
     folder = study.image_folder
     if folder is None:
         return SOURCES[study.dataset].examples, SOURCES[study.dataset].shape
-    files = sum(len(names) for _, _, names in os.walk(folder.path))
-    return files, (folder.channels, folder.size, folder.size)
+    return count_of(folder), (folder.channels, folder.size, folder.size)
 
 
 def explained(model: type[Typed], defaults: Mapping, path: str = "") -> Iterator[str]:

@@ -8,6 +8,7 @@ A signal is an image of height one, so that one network serves 1-D and 2-D data 
 import argparse
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,7 +67,8 @@ def prepare(name: str, folder: Path, images: ImageFolder | None = None) -> None:
         "classes": int(arrays.y.max()) + 1,
     }
     manifest = {
-        "name": source.title if source else name,
+        # workflow/config.py adds a digest to the name of somebody's own images.
+        "name": source.title if source else re.sub(r"_[0-9a-f]{8}$", "", name),
         "train_examples": len(arrays.y),
         "test_examples": len(arrays.y_test),
         "shape": list(contents["train_inputs"].shape[1:]),

@@ -1,10 +1,12 @@
 """Where data come from. A reader's ValueError or OSError has one line, which names the file."""
 
 import gzip
+import hashlib
 import os
 import tarfile
+import unicodedata
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -23,6 +25,11 @@ FASHION_MNIST_MD5 = {  # as the authors publish them
 }
 CIFAR10_URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 CIFAR10_MD5 = "c32a1d4ab5d03f1284b67883e8d87530"  # as the author publishes it
+# Files and folders that are no images and no classes
+LEFT_BY_SYSTEMS = ("thumbs.db", "desktop.ini", "__macosx", "lost+found", "$recycle.bin")
+ORIENTATION = 0x0112  # EXIF's number of the tag
+# What turns an image upright, by the value of the tag; the names are Pillow's Image.Transpose.
+TURNS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}
 SPLIT_SEED = 0  # of the division into training and test set, where the source makes none
 
 # Of the content of data sets whose source publishes no checksum
@@ -84,11 +91,11 @@ def download(url: str, md5: str) -> Path:
     name = url.rsplit("/", 1)[1]
     try:
         return Path(pooch.retrieve(url, f"md5:{md5}", name, cache))
-    except ValueError:  # pooch raises it when the checksum is wrong
-        raise OSError(f"{url}: its MD5 checksum is not {md5}; try again later") from None
-    except OSError as error:
+    except OSError as error:  # errors of requests are of this type, some also ValueErrors
         reason = " ".join(str(error).split())
         raise OSError(f"{url}: cannot be downloaded ({reason}); put it into {cache}") from None
+    except ValueError:  # pooch raises it when the checksum is wrong
+        raise OSError(f"{url}: its MD5 checksum is not {md5}; try again later") from None
 
 
 def fashion_mnist() -> Arrays:
@@ -141,12 +148,16 @@ def image_folder(options: ImageFolder) -> Arrays:
     path = Path(options.path)
     if not path.is_dir():
         raise ValueError(f"image_folder: {path} is not a folder")
-    if (path / "train").is_dir() and (path / "test").is_dir():
-        classes = subfolders(path / "train")
-        if extra := [name for name in subfolders(path / "test") if name not in classes]:
-            raise ValueError(f"{path / 'test' / extra[0]}: there is no such class in train")
-        train, test = (read_classes(path / part, classes, options) for part in ("train", "test"))
+    parts = {entry.name.lower(): entry for entry in path.iterdir() if entry.is_dir()}
+    if "train" in parts and "test" in parts:
+        classes = subfolders(parts["train"])
+        if extra := [name for name in subfolders(parts["test"]) if name not in classes]:
+            raise ValueError(f"{parts['test'] / extra[0]}: there is no such class in train")
+        train, test = (read_classes(parts[name], classes, options) for name in ("train", "test"))
         return Arrays(*train, *test)
+    for name in ("val", "valid", "validation"):
+        if "train" in parts and name in parts:
+            raise ValueError(f"{parts[name]}: the images to test on go into a folder test")
     x, y = read_classes(path, subfolders(path), options)
     try:
         return split(x, y, options.test_share)
@@ -154,30 +165,66 @@ def image_folder(options: ImageFolder) -> Arrays:
         raise ValueError(f"{path}: cannot be divided: {error}") from None
 
 
-def subfolders(path: Path) -> list[str]:
-    """Return the sorted names of the class folders in a folder."""
-    folders = [entry.name for entry in path.iterdir() if entry.is_dir()]
-    names = sorted(name for name in folders if not name.startswith("."))
-    if len(names) < 2:
-        raise ValueError(f"{path}: has {len(names)} class folders; at least two are needed")
-    return names
+def is_users(name: str) -> bool:
+    """Return whether a file or folder is the user's, and not one that systems leave everywhere."""
+    return name[0] not in ".@" and name.lower() not in LEFT_BY_SYSTEMS
 
 
-def read_classes(path: Path, classes: list[str], options: ImageFolder) -> list[np.ndarray]:
-    """Return the images (N, C, size, size) and labels (N,) of all class folders in a folder."""
-    images, labels = [], []
+def subfolders(path: Path) -> dict[str, Path]:
+    """Return the class folders in a folder by their names, in the order of the names."""
+    folders = [entry for entry in path.iterdir() if entry.is_dir() and is_users(entry.name)]
+    if len(folders) < 2:
+        raise ValueError(f"{path}: has {len(folders)} class folders; at least two are needed")
+    # Systems write an accent in two ways, as part of its letter or after it.
+    return dict(sorted((unicodedata.normalize("NFC", entry.name), entry) for entry in folders))
+
+
+def read_classes(path: Path, classes: Iterable[str], options: ImageFolder) -> list[np.ndarray]:
+    """Return the images (N, C, size, size) and labels (N,) of all class folders in a folder.
+
+    The ValueError about images that cannot be read names the first ten of them.
+    """
+    folders, images, labels, bad = subfolders(path), [], [], []
     for label, name in enumerate(classes):
-        folder = path / name
-        files = sorted(file for file in folder.iterdir() if not file.name.startswith("."))
+        folder = folders.get(name, path / name)
+        files = sorted(file for file in folder.iterdir() if is_users(file.name))
         if not files:
             raise ValueError(f"{folder}: the class has no images")
-        images += [read_image(file, options) for file in files]
-        labels += [label] * len(files)
+        for file in files:
+            try:
+                images.append(read_image(file, options))
+                labels.append(label)
+            except ValueError as error:
+                bad.append(str(error))
+    if bad:
+        more = f" ({len(bad)} images in all)" if len(bad) > 1 else ""
+        raise ValueError("; ".join(bad[:10]) + more)
     return [np.stack(images), np.array(labels, np.uint16)]
 
 
+def state_of(options: ImageFolder) -> str:
+    """Return a digest of the names, sizes and times of a folder's images, behind links too."""
+    digest = hashlib.sha256()
+    for place, folders, files in os.walk(options.path, followlinks=True):
+        folders[:] = sorted(filter(is_users, folders))
+        for name in sorted(filter(is_users, files)):
+            path = Path(place, name)
+            about = path.stat() if path.exists() else path.lstat()  # of a link to nothing
+            digest.update(os.fsencode(path) + f" {about.st_size} {about.st_mtime_ns} ".encode())
+    return digest.hexdigest()
+
+
+def count_of(options: ImageFolder) -> int:
+    """Return how many files a folder of images has."""
+    walk = os.walk(options.path, followlinks=True)
+    return sum(len(list(filter(is_users, files))) for _, _, files in walk)
+
+
 def read_image(file: Path, options: ImageFolder) -> np.ndarray:
-    """Return the centre of an image (C, size, size), whose shorter side is resized to `size`."""
+    """Return the centre of an image (C, size, size), whose shorter side is resized to `size`.
+
+    It is turned upright, and what is transparent becomes white.
+    """
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     if not file.is_file():  # opening a pipe would wait for ever
@@ -187,8 +234,14 @@ def read_image(file: Path, options: ImageFolder) -> np.ndarray:
             image.load()
             if image.mode[0] in "IF":
                 raise ValueError(f"has {image.mode} pixels, not of 8 bits")
-            mode = "L" if options.channels == 1 else "RGB"
-            upright = ImageOps.exif_transpose(image).convert(mode)
+            # Only this tag is read, because others may be damaged in an image that is not.
+            turn = image.getexif().get(ORIENTATION, 1)
+            upright = image.transpose(TURNS[turn]) if turn in TURNS else image
+            if upright.has_transparency_data:
+                upright = upright.convert("RGBA")
+                ground = Image.new("RGBA", upright.size, "white")
+                upright = Image.alpha_composite(ground, upright)
+            upright = upright.convert("L" if options.channels == 1 else "RGB")
     except UnidentifiedImageError:
         raise ValueError(f"{file}: not an image") from None
     except Exception as error:  # damaged bytes can make Pillow raise any type of error

@@ -13,8 +13,8 @@ from models.variant import Run, TrainingSettings
 # What a step measures at a learning rate of one, so that one grid of rates serves all optimisers.
 # The grid is made for SGD, whose steps are as large as the gradient.
 TRUST = 0.1  # layerwise: share of the norm of the weights
-ADAMW = 0.03  # the learning rate of AdamW, which is near the size of an entry's step
-MUON = 0.1  # singular values of a kernel's step
+ADAMW = 0.1  # the learning rate of AdamW, which is near the size of an entry's step
+MUON = 0.3  # singular values of a kernel's step
 
 # The classes torch.optim.SGD and AdamW call the same functions, but import the compiler, for a
 # second.

@@ -11,7 +11,7 @@ from snakemake.logging import logger
 sys.path.insert(0, str(workflow.basedir))
 
 from models.variant import read_variants
-from workflow.config import image_folders, images, load_study
+from workflow.config import images, load_study, state_of_images
 from workflow.malloc import preload
 from workflow.plan import Plan, gpus, import_closure
 from workflow.progress import Progress
@@ -23,7 +23,7 @@ gc.set_threshold(100_000, 50, 50)
 # There is no `configfile:`, because Snakemake reads YAML 1.1, in which `no` is not a name.
 try:
     study = load_study(workflow.configfiles, workflow.config_settings.config)
-    FOLDERS = image_folders(study)
+    IMAGES = state_of_images(study)
     plan = Plan(study, read_variants(), images(study))
     FIGURES = plan.figures()
 except ValueError as error:

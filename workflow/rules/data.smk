@@ -3,7 +3,6 @@
 
 rule prepare_data:
     input:
-        folders=FOLDERS,
         code=import_closure("models.data.prepare"),
     output:
         tensors="results/data/<dataset>.pt",
@@ -14,7 +13,11 @@ rule prepare_data:
         "../../environment.yml"
     params:
         dataset=study.dataset,
-        images=["--image-folder", study.image_folder.model_dump_json()] if FOLDERS else [],
+        # A function, because Snakemake would look for wildcards in the path.
+        images=lambda w: (
+            ["--image-folder", study.image_folder.model_dump_json()] if study.image_folder else []
+        ),
+        state=IMAGES,  # so that a change of the user's own images is noticed
     shell:
         """
         python -m models.data.prepare \

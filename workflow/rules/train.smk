@@ -4,7 +4,6 @@
 # alone, and updates it. Networks that grow wait for the cell that they grow from.
 
 
-
 # Keep the claims as they are before the first training (see report/claims.yaml).
 rule register:
     input:
