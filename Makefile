@@ -1,12 +1,14 @@
 # Two commands set everything up: `make report` and `make test`.
 
-CORES ?= $(shell getconf _NPROCESSORS_ONLN)
+CORES ?= all
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 # The first Python on the path that is new enough. A name on the path may be an empty shim, so each
 # is asked for its version.
-PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,$(shell \
-	$(name) -c 'import sys; sys.version_info < (3, 11) or print(sys.executable)' 2>/dev/null)))
+PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do $$name -c \
+	'import sys; sys.exit(sys.version_info < (3, 11) or print(sys.executable))' 2>/dev/null && break; done)
+# A user's settings that would install elsewhere, or keep Python from importing the project.
+unexport PIP_TARGET PIP_PREFIX PYTHONSAFEPATH
 
 .PHONY: report test slurm-test bench clean
 
@@ -28,6 +30,6 @@ clean:
 
 $(VENV)/installed: workflow/envs/requirements.txt
 	@test -n "$(PYTHON)" || { echo 'error: Python 3.11 or newer is needed, and none is on the path; name one with: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11'; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	"$(PYTHON)" -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --no-user --quiet --disable-pip-version-check --requirement $<
 	@touch $@

@@ -5,8 +5,11 @@ are Okabe and Ito's, at a lightness that reads on a white page and on a dark one
 """
 
 import math
+import os
 from collections.abc import Iterable
 from pathlib import Path
+
+os.environ["MPLBACKEND"] = "svg"  # a notebook's cannot be loaded elsewhere
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -54,6 +57,7 @@ def styled(variants: Iterable[str]) -> dict:
 
 def apply() -> None:
     """Set type and sizes, and make SVGs of the same data equal byte by byte."""
+    plt.rcdefaults()  # without the settings of the user
     for path in FONTS.glob("STIXTwoText-*.ttf"):
         font_manager.fontManager.addfont(path)
     sns.set_theme(context="paper", style="ticks", rc={

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
-from conftest import ROOT
+from conftest import ROOT, command
 
 from analysis.figure import main, rows_of
 from analysis.figures import (
@@ -130,6 +130,21 @@ def test_the_same_rows_give_the_same_bytes(results: Path, monkeypatch: pytest.Mo
         plt.close()
     for ending in ("svg", "csv.gz"):
         assert (results / f"a.{ending}").read_bytes() == (results / f"b.{ending}").read_bytes()
+
+
+def test_a_figure_does_not_follow_the_settings_of_the_user(
+    results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = "text.usetex: True\naxes.grid: True\npath.sketch: 1, 100, 2\n"
+    (tmp_path / "matplotlibrc").write_text(settings)
+    own = {"MPLBACKEND": "module://of_a_notebook", "MPLCONFIGDIR": str(tmp_path)}
+    for name, variables in {"a": {}, "b": own}.items():
+        for variable, value in variables.items():
+            monkeypatch.setenv(variable, value)
+        picture = results / f"{name}.svg"
+        done = command("analysis.figure", "error_by_budget", "--results", results, "--out", picture)
+        assert (done.returncode, done.stderr) == (0, "")
+    assert (results / "a.svg").read_bytes() == (results / "b.svg").read_bytes()
 
 
 def test_the_baselines_are_told_apart_without_colour() -> None:

@@ -17,6 +17,10 @@ from workflow.plan import Plan, gpus, import_closure
 from workflow.progress import Progress
 from workflow.slurm import outlast_outages
 
+if not os.path.samefile(os.curdir, workflow.basedir):
+    folder = Path(workflow.basedir).resolve()
+    sys.exit(f"error: start Snakemake in the project's folder, {folder}")
+
 # Collecting garbage among the jobs of the graph takes a fifth of the time until the first starts.
 gc.set_threshold(100_000, 50, 50)
 
@@ -40,6 +44,10 @@ wildcard_constraints:
     variant="|".join(plan.variants),
 
 
+# Jobs run this Python, also where nobody activated its environment, and it imports the project.
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+for variable in ("PYTHONSAFEPATH", "PYTHONOPTIMIZE"):  # the latter would drop the commands' help
+    os.environ.pop(variable, None)
 preload()
 if workflow.is_main_process:
     logger.addHandler(Progress(workflow.output_settings.quiet, plan.forecast))
