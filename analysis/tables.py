@@ -24,6 +24,7 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.growth import growth_table
+from analysis.log import last_line
 from analysis.provenance import provenance
 from analysis.summary import steps_to_fit
 from models.files import read_json, replacing
@@ -37,7 +38,6 @@ TUNING = [*KEYS[:-1], "lr", "seed", "train_loss", "train_error", "status"]
 NETWORK = ["dataset", "variant", "depth", "seed"]
 THRESHOLDS = (0.05, 0.1, 0.2)  # training errors
 FILES = ("run.json", "history.csv", "metrics.json")  # of a run that has ended
-LONGEST = 300  # characters of a reason; the rest of a longer one is cut
 
 
 def read_result(folder: Path) -> dict:
@@ -81,24 +81,14 @@ def steps_to_fit_table(runs: pd.DataFrame, budgets: int) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*NETWORK, "threshold", "steps", "reached"])
 
 
-def reason(log: Path) -> str:
-    """Return the last line that a job wrote into its log, or say that there is none."""
-    if not log.is_file():
-        return "it has not been started"
-    last = log.read_text(errors="replace").strip().split("\n")[-1].strip()
-    if len(last) > LONGEST:
-        last = last[:LONGEST] + " …"
-    return last or "it ended without a message"
-
-
 def missing_table(runs: list[Path], unmeasured: list[str], logs: Path) -> pd.DataFrame:
     """Return the table of what is not finished: of a cell, how many runs it lacks."""
     rows = []
     for (variant, depth), count in Counter(folder.parts[-4:-2] for folder in runs).items():
-        why = reason(logs / f"cell/{variant}/{depth}.log")
+        why = last_line(logs / f"cell/{variant}/{depth}.log")
         rows.append(("run", variant, int(depth.removeprefix("depth")), count, why))
     for name in unmeasured:
-        rows.append(("measurement", name, None, None, reason(logs / f"measure/{name}.log")))
+        rows.append(("measurement", name, None, None, last_line(logs / f"measure/{name}.log")))
     table = pd.DataFrame(rows, columns=["kind", "variant", "depth", "runs", "reason"])
     return table.astype({"depth": "Int64", "runs": "Int64"})
 

@@ -59,12 +59,14 @@ def behind(name: str, results: Path) -> str:
     """Return what is folded below a figure: a link with its data, its script and a command."""
     data = base64_of(results / f"figures/{name}.csv.gz")
     script = (SCRIPTS / f"{name}.py").read_text(encoding="utf-8")
-    target = html.escape(f"results/{results.name}/figures/{name}.svg")
+    folder = f"results/{results.name}"
+    command = f"snakemake --configfile {folder}/config.json --cores 1 --force "
+    command += f"{folder}/figures/{name}.svg"
     return (
         '<details class="behind"><summary>Data and script</summary><p>'
         f'<a href="data:application/gzip;base64,{data}" download="{name}.csv.gz">'
         f"{name}.csv.gz</a> holds what is drawn. <code>analysis/figures/{name}.py</code> drew it; "
-        f"<code>snakemake --cores 1 --force {target}</code> draws it again.</p>"
+        f"<code>{html.escape(command)}</code> draws it again.</p>"
         f'<pre tabindex="0" aria-label="Script of the figure"><code>{html.escape(script)}</code>'
         "</pre></details>"
     )

@@ -31,9 +31,9 @@ def copy_project(folder: Path) -> Path:
     return folder
 
 
-def environment(first: str = "") -> dict[str, str]:
-    """Return this process's environment with `first` and then this Python in front of the path."""
-    path = f"{first}{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+def environment() -> dict[str, str]:
+    """Return this process's environment with this Python in front of the path."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     return {**os.environ, "PATH": path}
 
 

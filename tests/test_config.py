@@ -1,6 +1,7 @@
 """Test the settings of a study: what they accept, and the line that each mistake gets."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,15 @@ from conftest import ROOT, command
 
 from models.files import read_constant, read_yaml
 from models.variant import read_variants
-from workflow.config import DEFAULT, MEASURES, images, load_study, merged, state_of_images
+from workflow.config import (
+    DEFAULT,
+    MEASURES,
+    from_command_line,
+    images,
+    load_study,
+    merged,
+    state_of_images,
+)
 
 STUDIES = ("quick", "full", "fashion_mnist", "cifar10")
 OWN = {"dataset": "leaves", "image_folder": {"path": "photos", "size": 16}}
@@ -42,6 +51,10 @@ BAD = [
     ),
     # What does not go together
     ({"study": "data"}, "study: results/data is where data sets go; take another name"),
+    (
+        {"study": "slurm_logs"},
+        "study: results/slurm_logs is where the logs of Slurm go; take anoth",
+    ),
     ({"dataset": "mnist"}, "dataset: 'mnist' is not known; did you mean mnist1d?"),
     ({**OWN, "dataset": "digits"}, "image_folder: digits has its own images; rename yours"),
     ({"variants": ["plain_nb"]}, "variants: 'plain_nb' is not known; did you mean plain_bn?"),
@@ -78,6 +91,52 @@ def test_files_and_overrides_merge_mappings_and_replace_the_rest(tmp_path: Path)
     assert (study.seeds, study.tuning.lrs, study.tuning.seeds) == ([1, 2], [0.5], [3])
     assert study.measures.ntk.examples == 8
     assert study.measures.ntk.at == load_study().measures.ntk.at
+
+
+@pytest.mark.parametrize(
+    ("entry", "setting"),
+    [
+        ("seeds=[010, 2]", [10, 2]),
+        ("budgets=[1,4]", [1, 4]),
+        ("partial=true", True),
+        ("partial=True", True),  # as Python and Snakemake write it
+        ("width=016", 16),
+        ("training={weight_decay: 1e-4}", {"weight_decay": 1e-4}),
+        ("training={'momentum': 0.5}", {"momentum": 0.5}),
+        ("study=no", "no"),
+        ("width=1:30", "config: width: '1:30' is not a valid integer"),
+        ("seeds=[1,", "config: seeds: '[1,': expected the node content"),
+    ],
+)
+def test_the_command_line_and_a_file_are_read_alike(
+    entry: str, setting: object, tmp_path: Path
+) -> None:
+    """A number with a zero in front is decimal, and sixty is no base."""
+    key, _, text = entry.partition("=")
+    if str(setting).startswith("config: "):
+        with pytest.raises(ValueError, match=re.escape(setting)):
+            load_study(overrides=from_command_line([entry]))
+        return
+    path = tmp_path / "study.yaml"
+    path.write_text(f"{key}: {text}\n")
+    expected = merged(load_study().model_dump(), {key: setting})
+    for study in (load_study([path]), load_study(overrides=from_command_line([entry]))):
+        assert study.model_dump() == expected
+
+
+def test_a_json_file_may_hold_tabs(tmp_path: Path) -> None:
+    path = tmp_path / "study.json"
+    path.write_text('{\n\t"seeds": [1,\n\t\t2],\t"width": 3\n}\n')
+    study = load_study([path])
+    assert (study.seeds, study.width) == ([1, 2], 3)
+
+
+def test_a_path_may_begin_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "photos/red").mkdir(parents=True)
+    study = load_study(overrides=merged(OWN, {"image_folder": {"path": "~/photos"}}))
+    assert study.image_folder.path == str(tmp_path / "photos")
+    assert images(study)[0] == 0
 
 
 def test_a_change_of_the_users_images_is_noticed(tmp_path: Path) -> None:

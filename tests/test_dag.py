@@ -1,10 +1,17 @@
 """Test what an edit reruns, by dry runs of the finished quick study."""
 
+import logging
+import os
 import re
+import sys
+from itertools import accumulate
 from pathlib import Path
 
 import pytest
 from conftest import QUICK, ROOT, copy_project, snakemake
+from snakemake_interface_logger_plugins.common import LogEvent
+
+from workflow.progress import Progress
 
 
 def planned(folder: Path) -> dict[str, int]:
@@ -20,6 +27,15 @@ WRITING = {"claims": 1, "rank_correlation": 1, "render": 1}
 TABLES = {"tables": 1, "figure": FIGURES, **WRITING}
 COMMENT = ('"""', '"""Really. ')
 
+WAITS = """
+import json, sys, time
+from pathlib import Path
+
+LANES = 16
+spec = json.loads(sys.argv[sys.argv.index("--spec") + 1])
+time.sleep(1)
+Path(f"results/quick/cells/{spec['variant']}/depth{spec['depth']}.json").touch()
+"""
 EDITS = {
     "nothing": ("Snakefile", "", "", {}),
     "a sentence": ("report/sections/limitations.md", "\n\n", "\n\nMore.\n\n", {"render": 1}),
@@ -74,15 +90,49 @@ def test_an_edit_reruns_what_depends_on_it_and_no_more(finished: Path, name: str
     assert planned(finished) == jobs
 
 
-def test_a_failing_job_is_told_with_its_log_even_when_quiet(finished: Path) -> None:
+def test_the_command_below_a_figure_draws_that_figure_alone(quick_project: Path) -> None:
+    page = (quick_project / "results/quick/report/index.html").read_text()
+    commands = re.findall(
+        r"<code>snakemake (.* --force results/quick/figures/.*\.svg)</code>", page
+    )
+    assert len(commands) == len(set(commands)) == FIGURES
+    dry = snakemake(quick_project, *commands[0].split(), "--dry-run", "--quiet", "rules")
+    jobs = re.findall(r"^(\w+) +(\d+)$", dry.stdout, re.MULTILINE)
+    assert set(jobs) == {("figure", "1"), ("total", "1")}
+
+
+@pytest.mark.parametrize("options", [(), ("--quiet", "all")])
+def test_a_failing_job_is_told_with_what_is_wrong_and_its_log(
+    finished: Path, options: tuple[str, ...]
+) -> None:
     path = finished / "report/claims.yaml"
     path.write_text(path.read_text().replace("variant: plain_bn", "variant: plain_nb", 1))
-    failed = snakemake(finished, "claims", *QUICK, "--quiet", "all")
+    failed = snakemake(finished, "claims", *QUICK, *options)
     assert failed.returncode == 1
-    assert "results/quick/logs/claims.log" in failed.stderr
+    line = r"claims: error: report/claims\.yaml: .*plain_nb.*; did you mean plain_bn\?; see .*\.log"
+    assert len(re.findall(f"(?m)^{line}$", failed.stderr)) == 1, failed.stderr
     assert "Traceback" not in failed.stderr
-    log = (finished / "results/quick/logs/claims.log").read_text()
-    assert re.fullmatch(r"error: report/claims\.yaml: .*plain_nb.*; did you mean plain_bn\?\n", log)
+
+
+def test_the_bar_keeps_its_line_to_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    logger = logging.Logger("snakemake")
+    logger.addHandler(logging.StreamHandler(sys.stderr))
+    progress = Progress(None, lambda stats: "")
+    logger.addFilter(progress.make_room)
+    logger.addHandler(progress)
+    for message, event in [
+        ("", {"event": LogEvent.RUN_INFO, "stats": {"cell": 2}}),
+        ("", {"event": LogEvent.JOB_INFO, "rule_name": "cell", "jobid": 1}),
+        ("", {"event": LogEvent.JOB_STARTED}),
+        ("Select jobs to execute...", {}),
+        ("Finished", {"event": LogEvent.JOB_FINISHED, "job_id": 1}),
+    ]:
+        logger.info(message, extra=event)
+    *lines, bar = capsys.readouterr().err.split("\n")
+    # A terminal shows of each line what was written last.
+    shown = [line.split("\r")[-1] for line in lines if line]
+    assert shown == ["Select jobs to execute...", "Finished"]
+    assert re.match(r"jobs:  50%.* 1/2 ", bar.split("\r")[-1])
 
 
 def test_only_a_study_for_gpus_waits_for_one(tmp_path: Path) -> None:
@@ -92,6 +142,26 @@ def test_only_a_study_for_gpus_waits_for_one(tmp_path: Path) -> None:
         limited = [line for line in dry.splitlines() if "runtime=" in line]
         assert len(limited) == 12 + 6  # trained, measured
         assert all(f"{gpu}," in line for line in limited)
+
+
+@pytest.mark.parametrize(("asked", "at_once"), [((), 1), (("--resources", "gpu=2"), 2)])
+def test_a_gpu_runs_one_job_at_a_time_unless_asked(
+    asked: tuple[str, ...], at_once: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Run four cells that only wait, where nvidia-smi reports one GPU and there are four cores."""
+    project = copy_project(tmp_path)
+    (project / "models/training/cell.py").write_text(WAITS)
+    (tmp_path / "nvidia-smi").write_text("#!/bin/sh\necho 'GPU 0: Make-believe (UUID: GPU-0)'\n")
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    networks = [f"{name}/depth{depth}" for name in ("plain", "residual") for depth in (8, 14)]
+    cells = [f"results/quick/cells/{network}.json" for network in networks]
+    done = snakemake(project, *cells, *QUICK, "--cores", "4", *asked)
+    assert done.returncode == 0, done.stderr
+    events = re.findall(r"^(localrule cell|Finished.*Rule: cell)", done.stderr, re.MULTILINE)
+    running = list(accumulate(1 if event.startswith("local") else -1 for event in events))
+    assert (len(running), max(running)) == (8, at_once)
 
 
 def test_a_dry_run_of_a_long_study_tells_its_forecast(tmp_path: Path) -> None:

@@ -240,7 +240,8 @@ def test_the_page_holds_its_figures_and_formulas_and_asks_for_nothing(paper: Doc
     encoded = link["href"].removeprefix("data:application/gzip;base64,")
     assert gzip.decompress(base64.b64decode(encoded)) == DATA
     assert SCRIPT.strip() in paper.text
-    assert "snakemake --cores 1 --force results/tiny/figures/error.svg" in paper.text
+    command = "snakemake --configfile results/tiny/config.json --cores 1 --force "
+    assert command + "results/tiny/figures/error.svg" in paper.text
 
 
 def test_the_long_table_breaks_and_repeats_its_header(paper: Documents) -> None:

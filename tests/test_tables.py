@@ -9,8 +9,9 @@ import pytest
 from conftest import command
 from test_variant import RUN, replaced
 
+from analysis.log import LONGEST, last_line
 from analysis.provenance import rule_cost
-from analysis.tables import LONGEST, read_missing, reason, steps_to_fit_table, write_tables
+from analysis.tables import read_missing, steps_to_fit_table, write_tables
 from models.variant import read_variants, to_json
 
 STUDY = {
@@ -189,9 +190,11 @@ def test_a_run_that_its_cell_promised_is_named_with_the_way_out(
 def test_a_reason_is_the_last_line_as_it_stands(text: str, tmp_path: Path) -> None:
     log = tmp_path / "job.log"
     log.write_text(f"first\n{text}\n\n")
-    assert reason(log) == text.strip()
+    assert last_line(log) == text.strip()
+    log.write_text("error: first\n  5%|x  |\r 10%|xx |\r")  # a bar, in a job that was killed
+    assert last_line(log) == "10%|xx |"
     log.write_bytes(b"\xff" + b"x" * 400)
-    assert reason(log) == "\ufffd" + "x" * (LONGEST - 1) + " …"
+    assert last_line(log) == "\ufffd" + "x" * (LONGEST - 1) + " …"
 
 
 def test_a_damaged_run_is_named(results: Path) -> None:

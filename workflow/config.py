@@ -7,7 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, create_model, model_validator
+from pydantic import AfterValidator, Field, create_model, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError
 
 from models.data.readers import SOURCES, ImageFolder, count_of, state_of
 from models.files import nearest, read_constant, read_yaml
@@ -27,6 +29,7 @@ from models.variant import (
 ROOT = Path(__file__).resolve().parent.parent
 DEFAULT = ROOT / "workflow/config/default.yaml"
 Device = Literal["auto", "cpu", "cuda"]
+TAKEN = {"data": "data sets", "slurm_logs": "the logs of Slurm"}  # in results/
 
 
 class At(Typed):
@@ -60,6 +63,11 @@ Measures = create_model(
 )
 
 
+def at_home(folder: ImageFolder | None) -> ImageFolder | None:
+    """Return a folder of images whose path may begin with ~, as in a shell."""
+    return folder and folder.model_copy(update={"path": os.path.expanduser(folder.path)})
+
+
 class CompareDepths(Typed):
     """The two depths that the claims compare."""
 
@@ -72,7 +80,9 @@ class Study(Typed):
 
     study: Name = Field(description="name of the study; its results go to results/<study>/")
     dataset: Name = Field(description="one of models/data/readers.py, or any name for your images")
-    image_folder: ImageFolder | None = Field(None, description="your own images, in class folders")
+    image_folder: Annotated[ImageFolder | None, AfterValidator(at_home)] = Field(
+        None, description="your own images, in class folders"
+    )
     variants: Distinct[str] = Field(description="networks of variants.yaml for all depths")
     interventions: Distinct[str] = Field(description="networks for the two compared depths only")
     depths: Distinct[Depth] = Field(description="numbers of weight layers, 6n + 2")
@@ -94,8 +104,9 @@ class Study(Typed):
     def consistent(self) -> Self:
         """Refuse settings that contradict each other, or that could not become a paper."""
         variants, pair = read_variants(), self.compare_depths
-        if self.study == "data":
-            raise ValueError("study: results/data is where data sets go; take another name")
+        if self.study in TAKEN:
+            what = TAKEN[self.study]
+            raise ValueError(f"study: results/{self.study} is where {what} go; take another name")
         for key, names, known in (
             ("variants", self.variants, variants),
             ("interventions", self.interventions, variants),
@@ -124,6 +135,17 @@ class Study(Typed):
         elif self.dataset in SOURCES:
             raise ValueError(f"image_folder: {self.dataset} has its own images; rename yours")
         return self
+
+
+def from_command_line(entries: Iterable[str]) -> dict[str, Any]:
+    """Return the settings in `--config KEY=VALUE ...`; values are YAML, as in a study's file."""
+    settings = {}
+    for key, _, text in (entry.partition("=") for entry in entries):
+        try:
+            settings[key] = YAML(typ="safe", pure=True).load(text)
+        except MarkedYAMLError as error:
+            raise ValueError(f"config: {key}: {text!r}: {error.problem}") from None
+    return settings
 
 
 def load_study(files: Iterable[Path] = (), overrides: Mapping[str, Any] | None = None) -> Study:

@@ -3,10 +3,13 @@
 import logging
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from snakemake.settings.enums import Quietness
 from snakemake_interface_logger_plugins.common import LogEvent
 from tqdm import tqdm
+
+from analysis.log import last_line
 
 RULES = ("cell", "measure")  # the jobs that take long
 
@@ -20,6 +23,12 @@ class Progress(logging.Handler):
         self.jobs: set[int] = set()
         self.total = 0
         self.bar: tqdm | None = None
+
+    def make_room(self, record: logging.LogRecord) -> bool:
+        """Take the bar from its line, which another handler is about to use."""
+        if self.bar:
+            self.bar.clear()
+        return True
 
     def emit(self, record: logging.LogRecord) -> None:
         event = getattr(record, "event", None)
@@ -36,6 +45,10 @@ class Progress(logging.Handler):
             self.bar.update()
             if self.bar.n == self.total:
                 self.bar.close()
-        if self.errors and record.levelno >= logging.ERROR:
-            logs = [f"; see {path}" for path in getattr(record, "log", None) or []]
-            tqdm.write(record.getMessage() + "".join(logs), file=sys.stderr)
+        if event == LogEvent.JOB_ERROR and record.log:
+            why, logs = last_line(Path(record.log[0])), " and ".join(record.log)
+            tqdm.write(f"{record.rule_name}: {why}; see {logs}", file=sys.stderr)
+        elif self.errors and record.levelno >= logging.ERROR:
+            tqdm.write(record.getMessage(), file=sys.stderr)
+        if self.bar:
+            self.bar.refresh()

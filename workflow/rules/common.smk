@@ -11,7 +11,7 @@ from snakemake.logging import logger
 sys.path.insert(0, str(workflow.basedir))
 
 from models.variant import read_variants
-from workflow.config import images, load_study, state_of_images
+from workflow.config import from_command_line, images, load_study, state_of_images
 from workflow.malloc import preload
 from workflow.plan import Plan, gpus, import_closure
 from workflow.progress import Progress
@@ -24,9 +24,11 @@ if not os.path.samefile(os.curdir, workflow.basedir):
 # Collecting garbage among the jobs of the graph takes a fifth of the time until the first starts.
 gc.set_threshold(100_000, 50, 50)
 
-# There is no `configfile:`, because Snakemake reads YAML 1.1, in which `no` is not a name.
+# There is no `configfile:`, because Snakemake reads YAML 1.1, in which `no` is not a name. In what
+# follows --config, it takes no lists of numbers, and no `true`.
 try:
-    study = load_study(workflow.configfiles, workflow.config_settings.config)
+    settings = from_command_line(workflow.config_settings.config_args)
+    study = load_study(workflow.configfiles, settings)
     IMAGES = state_of_images(study)
     plan = Plan(study, read_variants(), images(study))
     FIGURES = plan.figures()
@@ -50,7 +52,9 @@ for variable in ("PYTHONSAFEPATH", "PYTHONOPTIMIZE"):  # the latter would drop t
     os.environ.pop(variable, None)
 preload()
 if workflow.is_main_process:
-    logger.addHandler(Progress(workflow.output_settings.quiet, plan.forecast))
+    progress = Progress(workflow.output_settings.quiet, plan.forecast)
+    logger.addFilter(progress.make_room)
+    logger.addHandler(progress)
     outlast_outages()
 if workflow.remote_exec:  # a job to which Slurm gave no GPU must not use one that it sees
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
