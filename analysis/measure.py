@@ -4,7 +4,7 @@
 
 JSON holds the settings of each measure (a file in analysis/measures/): the checkpoints `at` which
 it measures, and what its SETTINGS name. DIR receives <measure>.csv of each, and quantities.csv, the
-numbers to which they reduce their rows.
+numbers to which they reduce their rows. A number that is not finite is an empty cell.
 """
 
 import argparse
@@ -12,6 +12,7 @@ import copy
 import csv
 import importlib
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -41,6 +42,13 @@ def measure_subject(name: str, subject: Subject, settings: dict) -> tuple[list[d
     return rows, module.quantities(rows) if rows else {}
 
 
+def defined(row: dict) -> dict:
+    """Return a row in which a number that is not finite is None: an empty cell of the table."""
+    return {
+        key: None if isinstance(x, float) and not math.isfinite(x) else x for key, x in row.items()
+    }
+
+
 def measure_runs(runs: list[TrainedRun], measures: dict[str, dict]) -> dict[str, list[dict]]:
     """Return the table of each measure, and the table "quantities" of all of them."""
     tables: dict[str, list[dict]] = {name: [] for name in (*measures, "quantities")}
@@ -52,10 +60,10 @@ def measure_runs(runs: list[TrainedRun], measures: dict[str, dict]) -> dict[str,
             columns["checkpoint"] = checkpoint
             for name in [each for each in measures if checkpoint in measures[each]["at"]]:
                 rows, quantities = measure_subject(name, subject, measures[name])
-                tables[name] += [{**columns, **row} for row in rows]
+                tables[name] += [{**columns, **defined(row)} for row in rows]
                 tables["quantities"] += [
                     {**columns, "quantity": f"{name}.{key}", "value": value}
-                    for key, value in quantities.items()
+                    for key, value in defined(quantities).items()
                 ]
     return tables
 

@@ -131,6 +131,11 @@ def mean(values: list[float]) -> float:
     return sum(values) / len(values) if values else math.nan
 
 
+def log10(x: float) -> float:
+    """Return the decimal logarithm, or NaN where it is not a finite number."""
+    return math.log10(x) if 0 < x < math.inf else math.nan
+
+
 def bounded(loss: float) -> float:
     """Return a loss, or LARGEST where it is larger or not a number."""
     return min(loss, LARGEST) if math.isfinite(loss) else LARGEST

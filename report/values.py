@@ -107,7 +107,7 @@ class Values:
 
     @query
     def at_chance(self, budget: int | str | None = None) -> Value:
-        """Print how many runs ended with the training loss of a uniform guess."""
+        """Print how many runs ended with a training loss of a uniform guess or more."""
         guess, where = math.log(self._results.manifest["classes"]) - 0.01, {"budget": budget}
         n = (self._results.select("runs", where)["train_loss"] > guess).sum()
         what = f"rows above {guess:.3f}, the loss of a guess"

@@ -19,7 +19,7 @@ from test_variant import RUN, replaced
 from torch import Tensor, nn
 
 from analysis.measure import measure_runs, measure_subject
-from analysis.measures import activity, hessian, isometry
+from analysis.measures import activity, hessian, isometry, smoothness
 from analysis.measures import forward_propagation as propagation
 from analysis.measures import identity_learning as learning
 from analysis.measures import path_gradient as paths
@@ -151,6 +151,36 @@ def test_a_measure_keeps_its_contract(name: str) -> None:
     assert all(p.grad is None and p.requires_grad for p in network.parameters())
 
 
+@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("factors", [PLAIN, RESIDUAL_BN], ids=["plain", "residual_bn"])
+def test_what_is_not_a_finite_number_is_an_empty_cell(name: str, factors: Factors) -> None:
+    """Blow up and switch off the weights: all of them, those of the blocks, and the head's."""
+    run, data = make_run(factors), make_data()
+    start = make_subject(factors).network.state_dict()
+    settings = {name: {"at": ["init"], "examples": 8, **SETTINGS[name]}}
+    if name in ("ics", "smoothness"):  # they look at a batch of the training
+        del settings[name]["examples"]
+    for part in ("", "layers.head", "layers.stage"):
+        for size in (0.0, 1e5, 1e20, math.nan):
+            weights = {
+                key: value * size if key.startswith(part) and value.is_floating_point() else value
+                for key, value in start.items()
+            }
+            trained = TrainedRun(run, data, {"init": weights, "step1": weights})
+            tables = measure_runs([trained], settings)
+            numbers = [x for rows in tables.values() for row in rows for x in row.values()]
+            assert all(math.isfinite(x) for x in numbers if isinstance(x, float))
+
+
+def test_an_infinite_loss_has_no_rise() -> None:
+    rows = [{"loss": math.inf, "gradient_norm": 0.0}, {"loss": 1e30, "beta": 0.0}]
+    assert all(math.isnan(x) for x in smoothness.quantities(rows).values())
+    rows = [{"loss": 2.0, "gradient_norm": 10.0}, {"loss": 20.0, "beta": 0.0}]  # no curvature
+    found = smoothness.quantities(rows)
+    assert math.isnan(found.pop("log_beta"))
+    assert found == {"log_loss_rise": 1.0, "log_gradient_norm": 1.0}
+
+
 @pytest.mark.parametrize("name", ["gradient_flow", "hessian"])
 def test_noise_in_the_network_is_that_of_its_seed(name: str) -> None:
     """PyTorch starts each process with other random numbers, which must not matter."""
@@ -166,6 +196,9 @@ def test_noise_in_the_network_is_that_of_its_seed(name: str) -> None:
 def test_tables_say_which_network_a_row_is_about(trained: list[TrainedRun]) -> None:
     settings = {
         "ntk": {"at": ["init", "end", "step99"], "examples": 4},
+        # The run has twelve steps, and takes no other after the last of them.
+        "smoothness": {"at": ["step12"], "etas": [0.1]},
+        "ics": {"at": ["step12"], "layers": 2},
         "hessian": {"at": ["end"], "examples": 8, **SETTINGS["hessian"]},
     }
     tables = measure_runs(trained, settings)
@@ -174,6 +207,7 @@ def test_tables_say_which_network_a_row_is_about(trained: list[TrainedRun]) -> N
     who = {(row["seed"], row["checkpoint"]) for row in tables["ntk"]}
     assert who == {(0, "init"), (0, "end"), (1, "init"), (1, "end")}
     assert {row["checkpoint"] for row in tables["hessian"]} == {"end"}
+    assert tables["smoothness"] == tables["ics"] == []
     measured = {row["quantity"].split(".")[0] for row in tables["quantities"]}
     assert measured == {"ntk", "hessian"}
 

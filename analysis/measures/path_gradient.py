@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from analysis.run import Rows, Subject, blocks, mean, spaced
+from analysis.run import Rows, Subject, blocks, log10, mean, spaced
 from models.network import Block
 
 SETTINGS = {
@@ -73,5 +73,5 @@ def quantities(rows: list[dict]) -> dict[str, float]:
     longest = rows[-1]["gradient_norm"]
     return {
         "mean_length": sum(row["share"] * row["length"] / row["blocks"] for row in rows),
-        "log_longest": math.log10(longest) if longest > 0 else math.nan,
+        "log_longest": log10(longest),
     }

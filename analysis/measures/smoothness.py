@@ -15,7 +15,7 @@ loss at W, and of the norm of g. A loss that overflows counts as 1e30.
 
 import math
 
-from analysis.run import Rows, Subject, bounded, flat, loss_and_gradient
+from analysis.run import Rows, Subject, bounded, flat, log10, loss_and_gradient
 
 SETTINGS = {"etas": ("numbers", 0, "lengths of steps along the gradient")}
 QUANTITIES = {
@@ -45,9 +45,9 @@ def measure(subject: Subject, etas: list[float]) -> Rows:
 
 def quantities(rows: list[dict]) -> dict[str, float]:
     here, *steps = rows
-    size = here["gradient_norm"]
+    largest = max(row["loss"] for row in steps)
     return {
-        "log_beta": math.log10(max(row["beta"] for row in steps)) if size else math.nan,
-        "log_loss_rise": math.log10(max(row["loss"] for row in steps) / here["loss"]),
-        "log_gradient_norm": math.log10(size) if size else math.nan,
+        "log_beta": log10(max(row["beta"] for row in steps)),
+        "log_loss_rise": log10(largest / here["loss"] if here["loss"] else math.nan),
+        "log_gradient_norm": log10(here["gradient_norm"]),
     }
