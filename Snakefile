@@ -7,8 +7,15 @@ min_version("9.27")
 
 include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
-include: "workflow/rules/train.smk"
-include: "workflow/rules/measure.smk"
+
+
+# A partial report takes what is there, and knows no way to make it.
+if not study.partial:
+
+    include: "workflow/rules/train.smk"
+    include: "workflow/rules/measure.smk"
+
+
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/report.smk"
 
@@ -18,6 +25,7 @@ localrules:
     prepare_data,
     register,
     tables,
+    provenance,
     rank_correlation,
     errata,
     figure,

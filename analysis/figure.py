@@ -19,7 +19,7 @@ from types import ModuleType
 
 import pandas as pd
 
-from analysis.style import apply
+from analysis.style import apply, nothing
 from analysis.summary import at_longest_budget
 from models.files import read_json, replacing
 
@@ -39,7 +39,9 @@ def rows_of(figure: ModuleType, results: Path) -> pd.DataFrame:
     choices = getattr(figure, "ROWS", ("variants", "compare_depths"))
     for column, choice in zip(("variant", "depth"), choices, strict=True):
         rows = rows[rows[column].isin(chosen[choice])] if choice else rows
-    return rows if getattr(figure, "BUDGETS", "") == "all" else at_longest_budget(rows, study)
+    rows = rows if getattr(figure, "BUDGETS", "") == "all" else at_longest_budget(rows, study)
+    rows.attrs["pair"] = pair  # of which a study that is not finished may lack one
+    return rows
 
 
 def main() -> None:
@@ -54,7 +56,7 @@ def main() -> None:
     except (OSError, ValueError) as error:
         parser.exit(1, f"error: {error}\n")
     apply()
-    picture = figure.draw(rows)
+    picture = nothing() if rows.empty else figure.draw(rows)
     with replacing(arguments.out) as path:  # without the date, on no background
         picture.savefig(path, format="svg", transparent=True, metadata={"Date": None})
     with replacing(arguments.out.with_suffix(".csv.gz")) as path:

@@ -1,10 +1,11 @@
 """Measure the trained runs of one network.
 
-    python -m analysis.measure --runs DIR ... --measures JSON --out DIR
+    python -m analysis.measure --runs DIR ... --measures JSON --origin DIGEST --out DIR
 
 JSON holds the settings of each measure (a file in analysis/measures/): the checkpoints `at` which
 it measures, and what its SETTINGS name. DIR receives <measure>.csv of each, and quantities.csv, the
 numbers to which they reduce their rows. A number that is not finite is an empty cell.
+measured.json comes last, and says what was measured.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import torch
 
+from analysis.origin import measured
 from analysis.run import Subject, TrainedRun, read
 from models.data.prepare import FOLDER, load
 from models.files import replacing
@@ -72,6 +74,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=Path, nargs="+", required=True, help="folders of the runs")
     parser.add_argument("--measures", type=json.loads, required=True, help="settings, as JSON")
+    parser.add_argument("--origin", default="", help="digest of code and settings, to record")
     parser.add_argument("--data", type=Path, default=FOLDER, help="folder of prepared data sets")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     parser.add_argument("--threads", type=int, default=1)
@@ -88,6 +91,9 @@ def main() -> None:
                     writer = csv.DictWriter(file, list(rows[0]))
                     writer.writeheader()
                     writer.writerows(rows)
+        origin = measured(arguments.origin, arguments.out.parents[1], arguments.runs)
+        with replacing(arguments.out / "measured.json") as path:
+            path.write_text(json.dumps(origin, indent=2) + "\n")
     except (OSError, ValueError) as error:
         parser.exit(1, f"error: {error}\n")
 

@@ -1,6 +1,13 @@
-"""Describe what produced a study's results: settings, code, packages, machines and cost."""
+"""Describe what produced a study's results: settings, code, packages, machines and cost.
 
-import hashlib
+    python -m analysis.provenance --results results/<study> --code FILE ...
+
+provenance.json has what each run and each job recorded, this machine, which may be another one than
+theirs, and the hashes of the code.
+"""
+
+import argparse
+import json
 import os
 import platform
 import re
@@ -9,28 +16,40 @@ from pathlib import Path
 
 import pandas as pd
 
-ROOT = Path(__file__).resolve().parent.parent
-CODE = ("Snakefile", "models/**/*.py", "analysis/**/*.py", "report/**/*", "workflow/**/*")
+from analysis.origin import of_files
+from models.files import read_json, replacing
+from models.folders import cell_place, run_folder, tuning_folder
 
 
-def provenance(folder: Path, study: dict, results: dict[Path, dict], jobs: dict) -> dict:
-    """Return the content of a study's provenance.json, from the results of runs by their folders.
-
-    `jobs` has a list of the names of each rule's jobs; Snakemake wrote a benchmark of each.
-    """
-    records = {str(run): result["record"] for run, result in results.items()}
+def provenance(folder: Path, code: list[Path]) -> dict:
+    """Return the content of a study's provenance.json."""
+    study = read_json(folder / "config.json")
+    runs, tuning = (pd.read_csv(folder / f"tables/{name}.csv") for name in ("runs", "tuning"))
+    names = [*study["variants"], *study["interventions"]]
+    cells = [cell_place(*cell) for cell in runs.groupby(["variant", "depth"], sort=False).groups]
+    places = [
+        run_folder(cell_place(run.variant, run.depth), run.budget, run.seed)
+        for run in runs.itertuples()
+    ]
+    places += [
+        tuning_folder(cell_place(run.variant, run.depth), run.budget, run.seed, run.lr)
+        for run in tuning.itertuples()
+    ]
+    records = {place: read_json(folder / place / "metrics.json")["record"] for place in places}
+    machines = {record["host"] for record in records.values()}
     resumed = sum(record["resumed_after_step"] > 0 for record in records.values())
     packages = sorted(metadata.distributions(), key=lambda package: package.name.lower())
-    costs = {
-        rule: rule_cost([folder / f"benchmarks/{rule}/{name}.tsv" for name in names])
-        for rule, names in sorted(jobs.items())
+    benchmarks = {
+        rule: [folder / f"benchmarks/{rule}/{name}.tsv" for name in jobs]
+        for rule, jobs in {"cell": cells, "measure": names}.items()
     }
     return {
         "config": study,
         "host": host(),
-        "code": code_hashes(),
+        "machines": {"number": len(machines), "same": machines == {platform.node()}},
+        "code": {str(file): of_files([file]) for file in code},
         "packages": {package.metadata["Name"]: package.version for package in packages},
-        "rules": {rule: cost for rule, cost in costs.items() if cost},
+        "rules": {rule: rule_cost(paths) for rule, paths in benchmarks.items()},
         "attempts": max(record["attempt"] for record in records.values()),
         "resumed": resumed > 0,
         "resumed_runs": resumed,
@@ -52,21 +71,11 @@ def host() -> dict:
     }
 
 
-def code_hashes() -> dict[str, str]:
-    """Return the SHA-256 of every file of the project that can change a result."""
-    paths = {path for pattern in CODE for path in ROOT.glob(pattern)}
-    return {
-        str(path.relative_to(ROOT)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(paths)
-        if path.is_file() and "__pycache__" not in path.parts
-    }
-
-
 def rule_cost(benchmarks: list[Path]) -> dict:
-    """Return number, seconds and largest memory of a rule's finished jobs, if there are any."""
+    """Return number, seconds and largest memory of a rule's finished jobs; None without a job."""
     tables = [pd.read_csv(path, sep="\t", na_values="-") for path in benchmarks if path.exists()]
     if not tables:
-        return {}
+        return {"jobs": 0, **dict.fromkeys(("seconds", "cpu_seconds", "peak_memory_mb"))}
     jobs = pd.concat(tables).fillna({"cpu_time": 0, "max_rss": 0})
     return {
         "jobs": len(jobs),
@@ -74,3 +83,20 @@ def rule_cost(benchmarks: list[Path]) -> dict:
         "cpu_seconds": float(jobs["cpu_time"].sum()),
         "peak_memory_mb": float(jobs["max_rss"].max()),
     }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--results", type=Path, required=True)
+    parser.add_argument("--code", type=Path, nargs="+", required=True)
+    arguments = parser.parse_args()
+    try:
+        record = provenance(arguments.results, arguments.code)
+    except (OSError, ValueError) as error:
+        parser.exit(1, f"error: {error}\n")
+    with replacing(arguments.results / "provenance.json") as path:
+        path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -76,6 +76,13 @@ def apply() -> None:
     })  # fmt: skip
 
 
+def nothing() -> Figure:
+    """Return the picture of a table that is still empty."""
+    figure = plt.figure(figsize=(WIDTH, 0.6))
+    figure.text(0.5, 0.5, "Nothing to draw: these networks are not there yet.", ha="center")
+    return figure
+
+
 def deepest(table: pd.DataFrame, checkpoint: str | None = None) -> pd.DataFrame:
     """Return the rows of the greatest depth, at one checkpoint or at all."""
     rows = table[table["depth"] == table["depth"].max()]

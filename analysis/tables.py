@@ -1,6 +1,7 @@
 """Write all tables of a study from its finished runs and measurements.
 
-    python -m analysis.tables --results results/<study> --settings JSON --cells plain/depth8 ...
+    python -m analysis.tables --results results/<study> --settings JSON --data MANIFEST \
+        --cells plain/depth8=DIGEST ... --measurements plain=DIGEST ... --code DIGEST
 
 tables/runs.csv          one row per run: what it was and how it ended (errors are fractions)
 tables/history.csv       one row per run and recorded step
@@ -8,10 +9,12 @@ tables/tuning.csv        one row per run that tried a learning rate
 tables/steps_to_fit.csv  one row per network, seed and training error that it has to reach
 tables/growth.csv        two laws of how these steps grow with depth (analysis/growth.py)
 tables/cost.csv          one row per variant and depth: seconds and memory that training took
-tables/missing.csv       one row per cell and measurement that is not finished, with the reason
+tables/missing.csv       one row per cell and measurement that is not finished, with the reason, or
+                         that is out of date: of another specification, code or data
 tables/<measure>.csv     the rows of a measure, of all variants; quantities.csv likewise
 config.json              the settings of the study
-provenance.json          the code, packages, machines and seconds behind the results
+
+analysis/outdated.py tells what the digests are of.
 """
 
 import argparse
@@ -25,7 +28,7 @@ import pandas as pd
 
 from analysis.growth import growth_table
 from analysis.log import last_line
-from analysis.provenance import provenance
+from analysis.outdated import Expected, outdated_measurements, outdated_runs
 from analysis.summary import steps_to_fit
 from models.files import read_json, replacing
 from models.folders import run_folder, tuning_folder
@@ -47,10 +50,10 @@ def read_result(folder: Path) -> dict:
     try:
         record = metrics["record"]
         facts = {**record, **metrics, **dict(run), "batch_size": run.train.batch_size}
-        result = {key: facts[key] for key in [*KEYS, *TRAINED, "peak_memory_mb", "record"]}
+        result = {key: facts[key] for key in [*KEYS, *TRAINED, "peak_memory_mb"]}
         # On a CPU, the processor's own seconds leave out the time that other jobs took.
         seconds = record["cpu_seconds" if record["device"] == "cpu" else "train_seconds"]
-        return {**result, "seconds": seconds}
+        return {**result, "seconds": seconds, "spec": run}
     except KeyError as error:
         raise ValueError(f"{folder / 'metrics.json'}: {error} is missing") from None
 
@@ -81,15 +84,18 @@ def steps_to_fit_table(runs: pd.DataFrame, budgets: int) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*NETWORK, "threshold", "steps", "reached"])
 
 
-def missing_table(runs: list[Path], unmeasured: list[str], logs: Path) -> pd.DataFrame:
-    """Return the table of what is not finished: of a cell, how many runs it lacks."""
+def missing_table(
+    runs: list[Path], unmeasured: list[str], outdated: list[tuple], logs: Path
+) -> pd.DataFrame:
+    """Return the table of what is not finished, of a cell how many runs, or is out of date."""
     rows = []
     for (variant, depth), count in Counter(folder.parts[-4:-2] for folder in runs).items():
         why = last_line(logs / f"cell/{variant}/{depth}.log")
         rows.append(("run", variant, int(depth.removeprefix("depth")), count, why))
     for name in unmeasured:
         rows.append(("measurement", name, None, None, last_line(logs / f"measure/{name}.log")))
-    table = pd.DataFrame(rows, columns=["kind", "variant", "depth", "runs", "reason"])
+    columns = ["kind", "variant", "depth", "runs", "reason"]
+    table = pd.DataFrame([*rows, *outdated], columns=columns)
     return table.astype({"depth": "Int64", "runs": "Int64"})
 
 
@@ -98,13 +104,17 @@ def read_missing(path: Path) -> pd.DataFrame:
     return pd.read_csv(path, keep_default_na=False, na_values={"depth": "", "runs": ""})
 
 
-def concatenate(parts: list[Path]) -> str:
-    """Return the rows of CSV files under their header. A network without rows has an empty file."""
-    tables = [text.splitlines(keepends=True) for part in parts if (text := part.read_text())]
-    headers = {table[0] for table in tables}
-    if len(headers) > 1:
+def concatenate(parts: list[Path], partial: bool) -> pd.DataFrame:
+    """Return the rows of CSV files as they stand. A network without rows has an empty file.
+
+    Of a partial study, a file may be missing, or be of another code with other columns.
+    """
+    there = [part for part in parts if (part.exists() or not partial) and part.stat().st_size]
+    tables = [pd.read_csv(part, dtype=str, keep_default_na=False) for part in there]
+    headers = {",".join(table) for table in tables}
+    if len(headers) > 1 and not partial:
         raise ValueError(f"{parts[0].name}: columns differ between networks: {sorted(headers)}")
-    return "".join([*headers, *[line for table in tables for line in table[1:]]])
+    return pd.concat(tables or [pd.DataFrame(columns=[*KEYS, "checkpoint"])])
 
 
 def tuning_runs(folder: Path, cell: str) -> list[Path]:
@@ -125,8 +135,9 @@ def finished(folders: Iterable[Path]) -> dict[Path, dict]:
     return {path: read_result(path) for path in there}
 
 
-def write_tables(folder: Path, study: dict, cells: list[str]) -> None:
+def write_tables(folder: Path, study: dict, expected: Expected) -> None:
     """Write all tables of a study from its settings and cells, in the order of the rows."""
+    cells = list(expected.cells)
     names = [*study["variants"], *study["interventions"]]
     planned = [
         folder / run_folder(cell, budget, seed)
@@ -145,6 +156,10 @@ def write_tables(folder: Path, study: dict, cells: list[str]) -> None:
         cell = folder / f"cells/{variant}/{depth}.json"
         raise ValueError(f"{lost[0]}: is missing; delete {cell} and it is made again")
 
+    outdated = [
+        *outdated_runs(folder, [run["spec"] for run in runs.values()], study["tuning"], expected),
+        *outdated_measurements(folder, [part.name for part in measured], expected),
+    ]
     unmeasured = [part.name for part in parts if part not in measured]
     histories = [
         pd.DataFrame([result])[KEYS].merge(pd.read_csv(run / "history.csv"), how="cross")
@@ -160,14 +175,12 @@ def write_tables(folder: Path, study: dict, cells: list[str]) -> None:
         "steps_to_fit": steps,
         "growth": growth_table(steps),
         "cost": cost_table(trained, tried),
-        "missing": missing_table(missing, unmeasured, folder / "logs"),
+        "missing": missing_table(missing, unmeasured, outdated, folder / "logs"),
     }
-    texts = {f"tables/{name}.csv": table.to_csv(index=False) for name, table in tables.items()}
     for name in sorted(study["measures"].keys() - {"seeds"} | {"quantities"}):
-        texts[f"tables/{name}.csv"] = concatenate([part / f"{name}.csv" for part in measured])
-    record = provenance(folder, study, runs | tuning, {"cell": cells, "measure": names})
+        tables[name] = concatenate([part / f"{name}.csv" for part in measured], study["partial"])
+    texts = {f"tables/{name}.csv": table.to_csv(index=False) for name, table in tables.items()}
     texts["config.json"] = json.dumps(study, indent=2, sort_keys=True) + "\n"
-    texts["provenance.json"] = json.dumps(record, indent=2) + "\n"
     for name, text in texts.items():
         with replacing(folder / name) as path:
             path.write_text(text, encoding="utf-8")
@@ -177,10 +190,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--results", type=Path, required=True)
     parser.add_argument("--settings", type=json.loads, required=True)
-    parser.add_argument("--cells", nargs="+", required=True)
+    parser.add_argument("--data", type=Path, required=True, help="manifest of the data set")
+    parser.add_argument("--code", required=True)
+    for name in ("--cells", "--measurements"):
+        parser.add_argument(name, nargs="+", required=True, type=lambda text: text.split("="))
     arguments = parser.parse_args()
+    cells, measurements = dict(arguments.cells), dict(arguments.measurements)
     try:
-        write_tables(arguments.results, arguments.settings, arguments.cells)
+        data = read_json(arguments.data)["sha256"]
+        expected = Expected(cells, measurements, arguments.code, data)
+        write_tables(arguments.results, arguments.settings, expected)
     except (OSError, ValueError) as error:
         parser.exit(1, f"error: {error}\n")
 

@@ -78,9 +78,10 @@ class Results:
         return rows
 
     def reason(self, kind: str, variant: str, depth: int) -> Source | None:
-        """Return the row of missing.csv on a network, preferably of `kind`: run or measurement."""
+        """Return why a network lacks something, preferably `kind`: run or measurement."""
         rows = self.select("missing", {"variant": variant}).astype(object)
         rows = rows[rows["depth"].isna() | (rows["depth"] == depth)]
+        rows = rows[rows["kind"].isin(["run", "measurement"])]  # and not what is out of date
         if rows.empty:
             return None
         where = rows.loc[(rows["kind"] == kind).idxmax()].dropna().to_dict()
@@ -99,9 +100,10 @@ class Results:
         """Return a column of a network's runs of a budget, by default the longest, by seed."""
         where = {"variant": variant, "depth": depth, "budget": budget}
         rows = self.select("runs", where).set_index("seed")
+        cells = known(column, rows, "column of runs")  # also where no row has it
         if rows.empty:
             raise self.lacking("run", variant, depth)
-        return known(column, rows, "column of runs").sort_index()
+        return cells.sort_index()
 
     def of_quantity(self, name: str, variant: str, depth: int, checkpoint: str) -> pd.Series:
         """Return a quantity of a network by seed. It is measured at the longest budget only."""

@@ -4,6 +4,7 @@ import logging
 import os
 import re
 import sys
+from io import StringIO
 from itertools import accumulate
 from pathlib import Path
 
@@ -23,7 +24,9 @@ def planned(folder: Path) -> dict[str, int]:
 
 
 FIGURES = len(list((ROOT / "analysis/figures").glob("[a-z]*.py")))
-WRITING = {"claims": 1, "rank_correlation": 1, "render": 1}
+# Every edit of the code is in the provenance, which the paper prints.
+PAPER = {"provenance": 1, "render": 1}
+WRITING = {"claims": 1, "rank_correlation": 1, **PAPER}
 TABLES = {"tables": 1, "figure": FIGURES, **WRITING}
 COMMENT = ('"""', '"""Really. ')
 
@@ -38,16 +41,17 @@ Path(f"results/quick/cells/{spec['variant']}/depth{spec['depth']}.json").touch()
 """
 EDITS = {
     "nothing": ("Snakefile", "", "", {}),
-    "a sentence": ("report/sections/limitations.md", "\n\n", "\n\nMore.\n\n", {"render": 1}),
-    "the rounding of values": ("report/values.py", *COMMENT, {"render": 1}),
+    "a sentence": ("report/sections/limitations.md", "\n\n", "\n\nMore.\n\n", PAPER),
+    "the rounding of values": ("report/values.py", *COMMENT, PAPER),
     "a claim": (
         "report/claims.yaml", "smallest_effect: 1", "smallest_effect: 2", {"figure": 1, **WRITING},
     ),
-    "a figure": ("analysis/figures/interventions.py", *COMMENT, {"figure": 1, "render": 1}),
+    "a figure": ("analysis/figures/interventions.py", *COMMENT, {"figure": 1, **PAPER}),
     "the tables": ("analysis/tables.py", *COMMENT, TABLES),
     "the training": (
         "models/training/evaluate.py", *COMMENT, {"cell": 12, "measure": 6, **TABLES},
     ),
+    "what the screen shows": ("workflow/progress.py", *COMMENT, PAPER),
     "a measure": ("analysis/measures/ntk.py", *COMMENT, {"measure": 6, **TABLES}),
     "a setting of a measure": (
         "workflow/config/default.yaml", "vectors: 1", "vectors: 2", {"measure": 6, **TABLES},
@@ -114,7 +118,10 @@ def test_a_failing_job_is_told_with_what_is_wrong_and_its_log(
     assert "Traceback" not in failed.stderr
 
 
-def test_the_bar_keeps_its_line_to_itself(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_bar_keeps_its_line_to_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = StringIO()
+    terminal.isatty = lambda: True
+    monkeypatch.setattr(sys, "stderr", terminal)
     logger = logging.Logger("snakemake")
     logger.addHandler(logging.StreamHandler(sys.stderr))
     progress = Progress(None, lambda stats: "")
@@ -128,7 +135,7 @@ def test_the_bar_keeps_its_line_to_itself(capsys: pytest.CaptureFixture[str]) ->
         ("Finished", {"event": LogEvent.JOB_FINISHED, "job_id": 1}),
     ]:
         logger.info(message, extra=event)
-    *lines, bar = capsys.readouterr().err.split("\n")
+    *lines, bar = terminal.getvalue().split("\n")
     # A terminal shows of each line what was written last.
     shown = [line.split("\r")[-1] for line in lines if line]
     assert shown == ["Select jobs to execute...", "Finished"]

@@ -1,14 +1,16 @@
 """Test that the text follows its data: sentences follow verdicts, and gaps are reported."""
 
 import html
+import json
 import re
 import shutil
 import zipfile
+from hashlib import sha256
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import QUICK, ROOT, snakemake
+from conftest import QUICK, ROOT, copy_project, snakemake
 from tiny import HOSTILE, judge_again, rewrite
 
 from report.claims import read_claims
@@ -149,19 +151,35 @@ def test_every_reference_has_its_target(study: Path, whole: bool) -> None:
     document(text)  # stops at a reference without a target, and at a digit without a source
 
 
-def test_an_unfinished_study_reports_its_gaps(quick_project: Path, tmp_path: Path) -> None:
+def test_an_unfinished_study_reports_its_gaps_and_what_is_out_of_date(
+    quick_project: Path, tmp_path: Path
+) -> None:
+    """Lose a run and a measurement, and edit the code of training and a setting of a measure."""
     project = shutil.copytree(quick_project, tmp_path / "project", symlinks=True)
     results = project / "results/quick"
     cell = "residual_bn_orthogonal/depth14"
     shutil.rmtree(results / f"runs/{cell}/budget2/seed1")
     (results / f"logs/cell/{cell}.log").write_text("step 3\nerror: no space left on device\n")
     shutil.rmtree(results / "measures/plain_bn_constructed")
-    done = snakemake(project, *QUICK, "--config", "partial=True")
+    for file, old, new in (
+        ("models/training/evaluate.py", '"""', '"""Really. '),
+        ("workflow/config/quick.yaml", "lrs: [0.1, 0.3]", "lrs: [0.1, 0.3, 1.0]"),
+    ):
+        path = project / file
+        path.write_text(path.read_text().replace(old, new, 1))
+    before = sorted(results.glob("*/*/*/*/*/*"))
+    done = snakemake(project, *QUICK, "--config", "partial=true")
     assert done.returncode == 0, done.stderr[-3000:]
-    assert not (results / f"runs/{cell}/budget2/seed1").exists()
+    assert "rule cell" not in done.stderr
+    assert "rule measure" not in done.stderr
+    assert sorted(results.glob("*/*/*/*/*/*")) == before
     missing = pd.read_csv(results / "tables/missing.csv")
-    assert missing["kind"].tolist() == ["run", "measurement"]
-    assert missing["reason"][0] == "error: no space left on device"
+    assert missing["kind"].value_counts().to_dict() == {
+        "outdated run": 12, "outdated measurement": 5, "run": 1, "measurement": 1
+    }  # fmt: skip
+    why = missing.groupby("kind")["reason"].unique().map(list)
+    assert why["run"] == ["error: no space left on device"]
+    assert why["outdated run"] == ["of another specification and code"]
     assert missing["runs"][0] == 1
     claims = Results(results).claims
     assert claims["identity_necessary"]["not_tested"].startswith("1 of the seeds")
@@ -169,15 +187,25 @@ def test_an_unfinished_study_reports_its_gaps(quick_project: Path, tmp_path: Pat
     page = (results / "report/index.html").read_text()
     assert "What is missing" in page
     assert "no space left on device" in page
+    assert "Some results are out of date" in page
     whole = (quick_project / "results/quick/report/index.html").read_text()
     assert "What is missing" not in whole
+    code = json.loads((results / "provenance.json").read_text())["code"]
+    edited = project / "models/training/evaluate.py"
+    assert code["models/training/evaluate.py"] == sha256(edited.read_bytes()).hexdigest()
+
+
+def test_nothing_has_no_report(tmp_path: Path) -> None:
+    done = snakemake(copy_project(tmp_path), *QUICK, "--config", "partial=True", "study=other")
+    line = "error: results/other: no network has been trained and measured yet"
+    assert (done.returncode, done.stderr.splitlines()) == (1, [line])
 
 
 def test_names_and_reasons_of_a_study_are_printed_as_text(study: Path) -> None:
     """No markup from a job's log or a machine's name reaches the page."""
     rewrite(study / "provenance.json", lambda record: record["host"].update(processor=HOSTILE))
     missing = study / "tables/missing.csv"
-    row = {"kind": "measurement", "variant": "plain", "depth": None, "seed": None}
+    row = {"kind": "measurement", "variant": "plain", "depth": None, "runs": None}
     pd.DataFrame([{**row, "reason": HOSTILE}]).to_csv(missing, index=False)
     text = text_of(study)
     assert "<script>" not in text

@@ -40,6 +40,16 @@ def test_all_networks_differ_in_some_factor() -> None:
     assert {"slope", "gain", "convolutions_per_block"} <= groups.keys()
 
 
+def test_a_default_that_is_written_out_is_no_other_level(tmp_path: Path) -> None:
+    path = tmp_path / "variants.yaml"
+    path.write_text(
+        "short: {label: a, factors: {shortcut: none}}\n"
+        "long: {label: b, factors: {shortcut: none, norm: batch, init: he}, times: {epochs: 1}}\n"
+    )
+    short, long = (ranks.levels(variant, 8) for variant in read_variants(path).values())
+    assert short == long
+
+
 def test_no_single_factor_decides_the_granulated_coefficient() -> None:
     """The quantity goes with the loss between the levels of one factor, and against it within."""
     networks = [{"norm": norm, "depth": depth} for norm in ("a", "b") for depth in (1, 2, 3)]

@@ -1,18 +1,22 @@
 """Tables of a small study that is written by hand, and of the quick study."""
 
 import json
+import platform
 import re
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import command
+from conftest import ROOT, command
 from test_variant import RUN, replaced
+from tiny import rewrite
 
 from analysis.log import LONGEST, last_line
-from analysis.provenance import rule_cost
+from analysis.origin import measured, of_files, specification
+from analysis.outdated import Expected
+from analysis.provenance import provenance
 from analysis.tables import read_missing, steps_to_fit_table, write_tables
-from models.variant import read_variants, to_json
+from models.variant import Run, read_variants, to_json
 
 STUDY = {
     "study": "small",
@@ -20,23 +24,43 @@ STUDY = {
     "interventions": ["plain_bn_constructed"],
     "budgets": [1, 4],
     "seeds": [3, 1],
+    "tuning": {"seeds": [100]},
     "measures": {"seeds": 1, "ntk": {"examples": 16}},
     "partial": False,
 }
-CELLS = [f"{name}/depth{depth}" for name in ("residual_bn", "plain_bn") for depth in (14, 8)]
 VARIANTS = read_variants()
+
+
+def run_of(name: str, depth: int, budget: int = 1, **facts: object) -> Run:
+    """Return a run of the study."""
+    facts |= {"variant": name, "factors": VARIANTS[name].factors, "depth": depth}
+    return replaced(RUN, **facts, budget=budget, epochs=budget, code="of now", data="of now")
+
+
+EXPECTED = Expected(
+    {f"{name}/depth{depth}": specification(run_of(name, depth))
+     for name in ("residual_bn", "plain_bn") for depth in (14, 8)},
+    dict.fromkeys([*STUDY["variants"], *STUDY["interventions"]], "of now"), "of now", "of now",
+)  # fmt: skip
+CELLS = list(EXPECTED.cells)
 
 
 def write_run(results: Path, place: str, lr: float, **record: object) -> None:
     """Write the files of a run whose error is its depth in per cent."""
     name = place.split("/")[1]
     depth, budget, seed = map(int, re.findall(r"/(?:depth|budget|seed)(\d+)", place))
-    facts = {"variant": name, "factors": VARIANTS[name].factors, "depth": depth, "seed": seed}
-    run = replaced(RUN, **facts, budget=budget, epochs=budget, lr=lr)
+    run = run_of(name, depth, budget, seed=seed, lr=lr)
     ending = {"status": "finished", "epochs": budget, "steps": 40 * budget, "parameters": 1778}
     losses = dict.fromkeys(("train_loss", "train_error", "test_loss", "test_error"), depth / 100)
     costs = {"train_seconds": 5.0, "cpu_seconds": 2.0 + seed, "peak_memory_mb": 200.0 + seed}
-    record = {"device": "cpu", "attempt": 1, "resumed_after_step": 0, **costs, **record}
+    record = {
+        "device": "cpu",
+        "host": platform.node(),
+        "attempt": 1,
+        "resumed_after_step": 0,
+        **costs,
+        **record,
+    }
     folder = results / place
     folder.mkdir(parents=True)
     (folder / "run.json").write_text(to_json(run))
@@ -64,12 +88,15 @@ def results(tmp_path: Path) -> Path:
         (folder / f"measures/{name}").mkdir(parents=True)
         for file in ("ntk", "quantities"):
             (folder / f"measures/{name}/{file}.csv").write_text(f"variant,value\n{name},0.5\n")
+        runs = [folder / f"runs/{name}/depth{depth}/budget4/seed3" for depth in (8, 14)]
+        origin = measured("of now", folder, [run for run in runs if run.exists()])
+        (folder / f"measures/{name}/measured.json").write_text(json.dumps(origin))
     return folder
 
 
 def table(results: Path, name: str, **settings: object) -> pd.DataFrame:
     """Write the tables, and return one of them."""
-    write_tables(results, STUDY | settings, CELLS)
+    write_tables(results, STUDY | settings, EXPECTED)
     return pd.read_csv(results / f"tables/{name}.csv")
 
 
@@ -100,7 +127,7 @@ def test_cost_is_the_sum_over_runs_and_over_tuning(results: Path) -> None:
     cost = table(results, "cost").set_index(["variant", "depth"])
     assert cost.loc[("plain_bn", 8), "seconds"] == 7 + 5 + 3 + 3
     for cell in CELLS:  # a grid of one rate is not tried
-        (results / f"cells/{cell}.json").write_text('{"tuning": {}}')
+        rewrite(results / f"cells/{cell}.json", lambda content: content.update(tuning={}))
     assert table(results, "tuning").empty
     assert (pd.read_csv(results / "tables/cost.csv")["tuning_seconds"] == 0).all()
 
@@ -128,21 +155,50 @@ def test_measurements_of_all_variants_are_in_one_table(results: Path) -> None:
     assert table(results, "ntk")["variant"].tolist() == ["residual_bn", "plain_bn_constructed"]
     assert len(pd.read_csv(results / "tables/quantities.csv")) == 3
     (results / "measures/plain_bn/ntk.csv").write_text("variant,other\nplain_bn,1\n")
+    assert table(results, "ntk", partial=True)["other"].tolist()[0] == 1
     with pytest.raises(ValueError, match=r"ntk\.csv: columns differ between networks"):
-        write_tables(results, STUDY, CELLS)
+        write_tables(results, STUDY, EXPECTED)
 
 
-def test_provenance_has_every_run_and_the_cost_of_each_rule(results: Path) -> None:
-    write_tables(results, STUDY, CELLS)
-    record = json.loads((results / "provenance.json").read_text())
+def test_provenance_has_every_run_the_cost_of_each_rule_and_the_code(results: Path) -> None:
+    write_tables(results, STUDY, EXPECTED)
+    record = provenance(results, [Path("Snakefile")])
     assert len(record["runs"]) == 16 + 8
     assert (record["attempts"], record["resumed"], record["resumed_runs"]) == (2, False, 0)
     assert record["rules"] == {
-        "cell": {"jobs": 4, "seconds": 10.0, "cpu_seconds": 0.0, "peak_memory_mb": 100.0}
+        "cell": {"jobs": 4, "seconds": 10.0, "cpu_seconds": 0.0, "peak_memory_mb": 100.0},
+        "measure": {"jobs": 0, "seconds": None, "cpu_seconds": None, "peak_memory_mb": None},
     }
     assert record["config"] == json.loads((results / "config.json").read_text()) == STUDY
-    assert {"analysis/tables.py", "report/claims.yaml", "Snakefile"} <= record["code"].keys()
-    assert rule_cost([results / "benchmarks/none.tsv"]) == {}
+    assert record["code"] == {"Snakefile": of_files([ROOT / "Snakefile"])}
+    assert record["machines"] == {"number": 1, "same": True}
+    # One run was trained on a node of a cluster.
+    path = results / "runs/plain_bn/depth8/budget4/seed3/metrics.json"
+    rewrite(path, lambda metrics: metrics["record"].update(host="node7"))
+    assert provenance(results, [])["machines"] == {"number": 2, "same": False}
+
+
+def test_what_is_out_of_date_is_listed_and_kept(results: Path) -> None:
+    """Two runs of a cell are of another width, one of another code and data, and so on."""
+    for seed in (1, 3):
+        path = results / f"runs/plain_bn/depth8/budget1/seed{seed}/run.json"
+        rewrite(path, lambda run: run.update(width=5))
+    older = results / "runs/plain_bn/depth8/budget4/seed1/run.json"
+    rewrite(older, lambda run: run.update(code="older", data="older"))
+    rewrite(
+        results / "cells/residual_bn/depth14.json", lambda x: x["spec"]["tuning"].update(lrs=[1.0])
+    )
+    changed = results / "runs/residual_bn/depth8/budget4/seed3/run.json"
+    rewrite(changed, lambda run: run.update(lr=0.7))  # after it was measured
+    (results / "measures/plain_bn_constructed/measured.json").unlink()
+    runs = table(results, "runs", partial=True)
+    assert len(runs) == 16
+    assert read_missing(results / "tables/missing.csv").fillna(0).to_numpy().tolist() == [
+        ["outdated run", "residual_bn", 14, 4, "of another specification"],
+        ["outdated run", "plain_bn", 8, 3, "of another specification and code and data"],
+        ["outdated measurement", "residual_bn", 0, 0, "of other runs"],
+        ["outdated measurement", "plain_bn_constructed", 0, 0, "of another specification or code"],
+    ]
 
 
 def test_what_is_not_finished_is_listed_with_its_reason(results: Path) -> None:
@@ -183,7 +239,7 @@ def test_a_run_that_its_cell_promised_is_named_with_the_way_out(
     cell = results / "cells/plain_bn/depth8.json"
     message = f"{results / run}: is missing; delete {cell} and it is made again"
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
-        write_tables(results, STUDY, CELLS)
+        write_tables(results, STUDY, EXPECTED)
 
 
 @pytest.mark.parametrize("text", ["nan", "a, \"b\", 'c'", "<b>&amp;</b> << x >>", "\u2028 \x00 é"])
@@ -201,12 +257,16 @@ def test_a_damaged_run_is_named(results: Path) -> None:
     path = results / "runs/plain_bn/depth8/budget1/seed3/metrics.json"
     path.write_text('{"record": {}}')
     with pytest.raises(ValueError, match=f"^{re.escape(str(path))}: 'steps' is missing$"):
-        write_tables(results, STUDY, CELLS)
+        write_tables(results, STUDY, EXPECTED)
 
 
 def test_a_study_without_a_result_is_refused_in_one_line(tmp_path: Path) -> None:
     settings = json.dumps(STUDY)
-    done = command("analysis.tables", "--results", tmp_path, "--settings", settings, "--cells", "a")
+    (tmp_path / "data.json").write_text('{"sha256": ""}')
+    done = command(
+        "analysis.tables", "--results", tmp_path, "--settings", settings, "--cells", "a=1",
+        "--data", tmp_path / "data.json", "--code", "", "--measurements", "a=1",
+    )  # fmt: skip
     message = f"error: {tmp_path}: no network has been trained and measured yet\n"
     assert (done.returncode, done.stderr) == (1, message)
 

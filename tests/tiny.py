@@ -32,9 +32,13 @@ MANIFEST = {"name": HOSTILE, "train_examples": 4000, "classes": 10, "shape": [1,
 PROVENANCE = {
     "config": CONFIG,
     "host": {"cores": 2, "processor": "Some CPU"},
+    "machines": {"number": 1, "same": True},
     "packages": {"torch": "2.13.0+cpu"},
     "code": {"models/network.py": "0" * 64},
-    "rules": {"cell": {"jobs": 33, "seconds": 37.5, "cpu_seconds": 20.0, "peak_memory_mb": 240.7}},
+    "rules": {
+        "cell": {"jobs": 33, "seconds": 37.5, "cpu_seconds": 20.0, "peak_memory_mb": 240.7},
+        "measure": {"jobs": 0, "seconds": None, "cpu_seconds": None, "peak_memory_mb": None},
+    },
     "runs": {"a": {"cpu_seconds": 30.0}, "b": {"cpu_seconds": 15.0}},
 }
 ERRORS = {  # variant, depth, budget: the training errors of the three seeds

@@ -65,7 +65,7 @@ Measures = create_model(
 
 def at_home(folder: ImageFolder | None) -> ImageFolder | None:
     """Return a folder of images whose path may begin with ~, as in a shell."""
-    return folder and folder.model_copy(update={"path": os.path.expanduser(folder.path)})
+    return folder and folder.model_copy(update={"path": str(Path(folder.path).expanduser())})
 
 
 class CompareDepths(Typed):

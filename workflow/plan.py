@@ -13,6 +13,7 @@ from statistics import mean
 
 import grimp
 
+from analysis.origin import of_files, of_json, specification
 from models.files import nearest, read_constant
 from models.folders import cell_place, run_folder
 from models.variant import Cell, Start, Training, Variant
@@ -85,6 +86,20 @@ class Plan:
         """Return the names of the tables that the measurement of a network writes."""
         return [*self.measures(self.names[0]), "quantities"]
 
+    def measure_files(self) -> list[str]:
+        """Return the files that the measurement of a network writes, the last one last."""
+        return [*[f"{name}.csv" for name in self.measure_tables()], "measured.json"]
+
+    def measuring(self) -> list[str]:
+        """Return the files of the code that measures."""
+        measures = [f"analysis.measures.{name}" for name in self.measures(self.names[0])]
+        return import_closure("analysis.measure", *measures)
+
+    def measurement(self, name: str) -> str:
+        """Return a digest of what a network's measurement is, and of the code that measures."""
+        code = of_files(self.measuring())
+        return of_json([self.measures(name), self.measured_runs(name), code])
+
     def measured_seeds(self) -> list[int]:
         return self.study.seeds[: self.study.measures.seeds]
 
@@ -102,9 +117,23 @@ class Plan:
             steps |= done | {step + 1 for step in done if measure == "ics"}
         return ["init", *[f"step{step}" for step in sorted(steps - {0})], "end"]
 
-    def finished(self, paths: list[str], last: str = "") -> list[str]:
-        """Return all files; of a partial study, only those that are there, or that hold `last`."""
-        return [path for path in paths if not self.study.partial or Path(path, last).exists()]
+    def finished(self, paths: list[str]) -> list[str]:
+        """Return all files; of a partial study, only those that are there."""
+        return [path for path in paths if not self.study.partial or Path(path).exists()]
+
+    def measurements(self) -> list[str]:
+        """Return the files of all measurements."""
+        return [
+            f"{self.results}/measures/{name}/{file}"
+            for name in self.names
+            for file in self.measure_files()
+        ]
+
+    def check(self) -> None:
+        """Refuse the report of a study of which nothing is there."""
+        measured = Path(self.results).glob("measures/*/quantities.csv")
+        if self.study.partial and not any(measured):
+            raise ValueError(f"{self.results}: no network has been trained and measured yet")
 
     def width(self, name: str) -> int:
         """Return the channels of the first stage of a network."""
@@ -140,6 +169,10 @@ class Plan:
             parent=name in starts and depth == self.pair[0],
         )
         return json.dumps(cell.model_dump(), sort_keys=True)
+
+    def specification(self, name: str, depth: int) -> str:
+        """Return a digest of what all runs of a cell have in common."""
+        return specification(Cell.model_validate_json(self.cell(name, depth)))
 
     def figures(self) -> dict[str, str]:
         """Return the figures of the study, each with the table that it draws."""
@@ -226,6 +259,16 @@ def gpus() -> int:
         return 0
     listed = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True).stdout
     return sum(line.startswith("GPU ") for line in listed.splitlines())
+
+
+def code() -> list[str]:
+    """Return all files of the project that can change a result."""
+    places = [
+        "Snakefile", "models/**/*.py", "analysis/**/*.py", "report/**/*", "workflow/**/*.py",
+        "workflow/rules/*", "workflow/config/variants.yaml", "workflow/envs/*",
+    ]  # fmt: skip
+    paths = {path for place in places for path in ROOT.glob(place) if path.is_file()}
+    return sorted(str(path.relative_to(ROOT)) for path in paths if path.suffix != ".pyc")
 
 
 def import_closure(*modules: str) -> list[str]:

@@ -37,7 +37,8 @@ class Progress(logging.Handler):
             if line := self.forecast(record.stats):
                 tqdm.write(line, file=sys.stderr)
         elif event == LogEvent.JOB_STARTED and self.total and not self.bar:  # no dry run
-            self.bar = tqdm(total=self.total, desc="jobs", unit="job", smoothing=0)
+            options = {"desc": "jobs", "unit": "job", "smoothing": 0, "disable": None}
+            self.bar = tqdm(total=self.total, **options)  # on a terminal only
         elif event == LogEvent.JOB_INFO and record.rule_name in RULES:
             self.jobs.add(record.jobid)
         elif event == LogEvent.JOB_FINISHED and record.job_id in self.jobs and self.bar:

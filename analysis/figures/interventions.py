@@ -11,7 +11,7 @@ ROWS = ("all", "compare_depths")
 
 def draw(table: Table) -> plt.Figure:
     names = ordered(table["variant"])
-    shallow, deep = sorted(set(table["depth"]))
+    shallow, deep = table.attrs["pair"]
     figure, axes = plt.subplots(figsize=(WIDTH, 0.6 + 0.185 * len(names)))
     handles = []
     for depth, offset, size, fill in ((shallow, -0.14, 3.2, "white"), (deep, 0.14, 4.6, None)):
@@ -24,7 +24,8 @@ def draw(table: Table) -> plt.Figure:
             axes.plot(mean, y, "o", color=ink, **look, markeredgewidth=0.9)
         look |= {"color": "grey", "marker": "o", "label": f"depth {depth}"}
         handles.append(plt.Line2D([], [], **look))
-    axes.axvline(errors["plain_bn"].mean(), color=INK, linewidth=0.7, dashes=(1, 2))
+    if "plain_bn" in errors:
+        axes.axvline(errors["plain_bn"].mean(), color=INK, linewidth=0.7, dashes=(1, 2))
     axes.set(xlabel="Training error (%)", xlim=(-1, 101), ylim=(len(names) - 0.7, -0.7))
     axes.set_yticks(range(len(names)), [VARIANTS[name].label for name in names])
     axes.tick_params(axis="y", length=0)

@@ -11,9 +11,10 @@ ROWS = ("all", "compare_depths")
 
 def draw(table: Table) -> plt.Figure:
     names, titles = ordered(table["variant"]), depths(table)
-    size = WIDTH, 0.7 + 0.175 * len(names)
+    size = WIDTH, max(1.5, 0.7 + 0.175 * len(names))
     figure, (panels,) = plt.subplots(1, len(titles), figsize=size, sharey=True, squeeze=False)
     look = {"cmap": "cividis_r", "annot_kws": {"size": 7}, "cbar": False, "linewidths": 0.4}
+    look |= {"xticklabels": False, "yticklabels": False}  # seaborn leaves out those that are close
     for axes, (depth, title) in zip(panels, titles.items(), strict=True):
         rates = table[table["depth"] == depth].groupby(["variant", "lr"])
         means = rates[["train_error", "train_loss"]].agg(lambda each: each.mean(skipna=False))
@@ -26,7 +27,9 @@ def draw(table: Table) -> plt.Figure:
                 corner = losses.argmin(), row
                 axes.add_patch(plt.Rectangle(corner, 1, 1, fill=False, edgecolor="#d62728", lw=1.2))
         axes.set(title=title, xlabel="Peak learning rate", ylabel="")
-        axes.set_xticklabels([f"{lr:g}" for lr in errors], rotation=90)
+        places = [i + 0.5 for i in range(len(errors.columns))]
+        axes.set_xticks(places, [f"{lr:g}" for lr in errors], rotation=90)
         axes.tick_params(length=0)
-    panels[0].set_yticklabels([VARIANTS[name].label for name in names], rotation=0)
+    places = [i + 0.5 for i in range(len(names))]
+    panels[0].set_yticks(places, [VARIANTS[name].label for name in names])
     return figure

@@ -10,10 +10,12 @@ from snakemake.logging import logger
 
 sys.path.insert(0, str(workflow.basedir))
 
+from analysis.origin import of_files
+from models.folders import cell_place
 from models.variant import read_variants
 from workflow.config import from_command_line, images, load_study, state_of_images
 from workflow.malloc import preload
-from workflow.plan import Plan, gpus, import_closure
+from workflow.plan import Plan, code, gpus, import_closure
 from workflow.progress import Progress
 from workflow.slurm import outlast_outages
 
@@ -32,6 +34,7 @@ try:
     IMAGES = state_of_images(study)
     plan = Plan(study, read_variants(), images(study))
     FIGURES = plan.figures()
+    plan.check()
 except ValueError as error:
     sys.exit(f"error: {error}")
 config.update(study.model_dump(exclude_none=True))  # for the captions in workflow/report/

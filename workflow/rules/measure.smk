@@ -6,12 +6,9 @@ rule measure:
     input:
         cells=lambda w: [plan.cell_file(w.variant, depth) for depth in plan.pair],
         data="results/data/<dataset>.pt",
-        code=import_closure(
-            "analysis.measure",
-            *[f"analysis.measures.{name}" for name in plan.measures(plan.names[0])],
-        ),
+        code=plan.measuring(),
     output:
-        expand("results/<study>/measures/{{variant}}/{table}.csv", table=plan.measure_tables()),
+        expand("results/<study>/measures/{{variant}}/{file}", file=plan.measure_files()),
     log:
         "results/<study>/logs/measure/{variant}.log",
     benchmark:
@@ -26,10 +23,11 @@ rule measure:
         runs=lambda w: plan.measured_runs(w.variant),
         measures=lambda w: json.dumps(plan.measures(w.variant), sort_keys=True),
         out=subpath(output[0], parent=True),
+        origin=lambda w: plan.measurement(w.variant),
         device=study.device,
     shell:
         """
         python -m analysis.measure \
             --runs {params.runs} --measures {params.measures:q} --out {params.out} \
-            --device {params.device} --threads {threads} 2>{log}
+            --origin {params.origin} --device {params.device} --threads {threads} 2>{log}
         """

@@ -56,6 +56,7 @@ rule claims:
 rule render:
     input:
         tables=[rules.tables.output, rules.rank_correlation.output, rules.errata.output],
+        provenance="results/<study>/provenance.json",
         claims="results/<study>/claims.json",
         sentences="report/claims.yaml",
         variants="workflow/config/variants.yaml",

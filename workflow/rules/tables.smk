@@ -4,17 +4,11 @@
 rule tables:
     input:
         cells=plan.finished([plan.cell_file(*cell) for cell in plan.cells()]),
-        measures=expand(
-            "{folder}/{table}.csv",
-            folder=plan.finished(
-                [f"{plan.results}/measures/{name}" for name in plan.names], "quantities.csv"
-            ),
-            table=plan.measure_tables(),
-        ),
+        measures=plan.finished(plan.measurements()),
+        manifest="results/data/<dataset>.json",
         code=import_closure("analysis.tables"),
     output:
         config="results/<study>/config.json",
-        provenance="results/<study>/provenance.json",
         tables=expand(
             "results/<study>/tables/{table}.csv",
             table=[
@@ -34,12 +28,34 @@ rule tables:
         "../../environment.yml"
     params:
         settings=json.dumps(study.model_dump(exclude_none=True), sort_keys=True),
-        cells=[f"{variant}/depth{depth}" for variant, depth in plan.cells()],
+        cells=[f"{cell_place(*cell)}={plan.specification(*cell)}" for cell in plan.cells()],
+        measurements=[f"{name}={plan.measurement(name)}" for name in plan.names],
+        training=of_files(import_closure("models.training.cell")),
     shell:
         """
         python -m analysis.tables \
             --results $(dirname {output.config}) --settings {params.settings:q} \
-            --cells {params.cells} 2>{log}
+            --data {input.manifest} --code {params.training} \
+            --cells {params.cells} --measurements {params.measurements} 2>{log}
+        """
+
+
+rule provenance:
+    input:
+        runs="results/<study>/tables/runs.csv",
+        tuning="results/<study>/tables/tuning.csv",
+        config="results/<study>/config.json",
+        code=code(),
+    output:
+        "results/<study>/provenance.json",
+    log:
+        "results/<study>/logs/provenance.log",
+    conda:
+        "../../environment.yml"
+    shell:
+        """
+        python -m analysis.provenance \
+            --results $(dirname {input.config}) --code {input.code} 2>{log}
         """
 
 

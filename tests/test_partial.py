@@ -1,0 +1,121 @@
+"""Test reports of studies of which any part is there."""
+
+import shutil
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import matplotlib.pyplot as plt
+import pytest
+from conftest import ROOT
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from analysis import errata, figure, provenance, rank_correlation, tables
+from analysis.origin import of_files
+from models.folders import cell_place
+from models.variant import read_variants
+from report import claims
+from report.render import document
+from report.results import Results
+from report.text import markdown
+from workflow.config import images, load_study
+from workflow.plan import Plan, import_closure
+
+STUDY = load_study([ROOT / "workflow/config/quick.yaml"], {"partial": True})
+PLAN = Plan(STUDY, read_variants(), images(STUDY))
+
+
+RUNS = [(*cell, budget, seed) for cell in PLAN.cells() for budget in (1, 2) for seed in (0, 1)]
+
+
+def run(module: ModuleType, *arguments: object) -> None:
+    """Run the command of a module in this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["command", *map(str, arguments)])
+        module.main()
+
+
+def cut_short(quick: Path, folder: Path, runs: set, measured: set) -> Path:
+    """Return the results of the quick study with some of its runs and measurements alone."""
+    results = folder / "results/quick"
+    shutil.copytree(quick.parent / "data", results.parent / "data")
+    links = [PLAN.run(*each).removeprefix("results/quick/") for each in runs]
+    links += [f"measures/{name}" for name in measured] + ["tuning"]
+    for name, depth in PLAN.cells():
+        if {(name, depth, budget, seed) for budget in (1, 2) for seed in (0, 1)} <= runs:
+            links.append(f"cells/{cell_place(name, depth)}.json")
+    for link in links:
+        (results / link).parent.mkdir(parents=True, exist_ok=True)
+        (results / link).symlink_to(quick / link)
+    return results
+
+
+def report(results: Path, drawn: bool) -> str:
+    """Make the report of a partial study, and return its text."""
+    cells = [f"{cell_place(*cell)}={PLAN.specification(*cell)}" for cell in PLAN.cells()]
+    measurements = [f"{name}={PLAN.measurement(name)}" for name in PLAN.names]
+    run(
+        tables, "--results", results, "--settings", STUDY.model_dump_json(exclude_none=True),
+        "--data", results.parent / "data/mnist1d.json", "--cells", *cells,
+        "--code", of_files(import_closure("models.training.cell")), "--measurements", *measurements,
+    )  # fmt: skip
+    run(errata, "--out", results / "tables/errata.csv")
+    run(provenance, "--results", results, "--code", ROOT / "Snakefile")
+    claims_file = ("--claims", ROOT / "report/claims.yaml", "--results", results)
+    run(rank_correlation, *claims_file, "--out", results / "tables/rank_correlation.csv")
+    run(claims, *claims_file)
+    for name in PLAN.figures() if drawn else ():
+        run(figure, name, "--results", results, "--out", results / f"figures/{name}.svg")
+        plt.close()
+    return markdown(Results(results), ROOT / "report/sections", {})
+
+
+BASE, OTHERS = STUDY.variants, STUDY.interventions
+CASES = {  # which runs are there, and which networks are measured
+    "everything": (lambda *run: True, PLAN.names),
+    "no intervention": (lambda name, *run: name in BASE, BASE),
+    "the deep one alone": (lambda name, depth, *run: depth == 14, ["plain_bn"]),
+    "the short budget alone": (lambda name, depth, budget, seed: budget == 1, ["residual"]),
+    "interventions alone": (lambda name, *run: name in OTHERS, OTHERS),
+    "a baseline without its shallow depth, and measures of interventions alone": (
+        lambda name, depth, *run: (name, depth) != ("plain_bn", 8), OTHERS,
+    ),
+    "the shallow depth alone": (lambda name, depth, *run: depth == 8, ["plain"]),
+}  # fmt: skip
+DRAWN = list(CASES)[-3:]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_study_that_is_cut_short_has_a_report(
+    case: str, quick_study: Path, tmp_path: Path
+) -> None:
+    kept, measured = CASES[case]
+    runs = {run for run in RUNS if kept(*run)}
+    text = report(cut_short(quick_study, tmp_path, runs, set(measured)), case in DRAWN)
+    assert ("# What is missing" in text) == (case != "everything")
+    assert "Some results are out of date" not in text
+    document(text)
+
+
+@settings(
+    max_examples=8, derandomize=True, deadline=None, database=None,
+    suppress_health_check=list(HealthCheck),
+)  # fmt: skip
+@given(
+    cells=st.sets(st.sampled_from(PLAN.cells()), min_size=1),
+    lost=st.sets(st.sampled_from(RUNS), max_size=12),
+    measured=st.sets(st.sampled_from(PLAN.names), min_size=1),
+)
+def test_any_runs_have_a_report(
+    cells: set,
+    lost: set,
+    measured: set,
+    quick_study: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    runs = {run for run in RUNS if run[:2] in cells} - lost or {RUNS[0]}
+    results = cut_short(quick_study, tmp_path_factory.mktemp("cut"), runs, measured)
+    text = report(results, drawn=False)
+    assert "# What is missing" in text
+    document(text)
