@@ -19,10 +19,10 @@ from pathlib import Path
 
 import torch
 
-from analysis.origin import measured
 from analysis.run import Subject, TrainedRun, read
 from models.data.prepare import FOLDER, load
 from models.files import replacing
+from models.origin import measured
 from models.streams import number
 from models.training.device import deterministic
 from models.variant import read_run

@@ -6,9 +6,9 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
-from analysis.origin import of_files, specification
 from models.files import read_json
 from models.folders import cell_place
+from models.origin import of_files, specification
 from models.variant import Run
 
 Outdated = Iterator[tuple[str, str, int | None, int | None, str]]  # rows of tables/missing.csv

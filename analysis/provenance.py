@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.origin import of_files
 from models.files import read_json, replacing
 from models.folders import cell_place, run_folder, tuning_folder
+from models.origin import of_files
 
 
 def provenance(folder: Path, code: list[Path]) -> dict:

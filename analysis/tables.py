@@ -27,11 +27,11 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.growth import growth_table
-from analysis.log import last_line
 from analysis.outdated import Expected, outdated_measurements, outdated_runs
 from analysis.summary import steps_to_fit
 from models.files import read_json, replacing
 from models.folders import run_folder, tuning_folder
+from models.logs import last_line
 from models.variant import read_run
 
 KEYS = ["dataset", "variant", "depth", "budget", "seed"]

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from analysis import errata, figure, provenance, rank_correlation, tables
-from analysis.origin import of_files
 from models.folders import cell_place
+from models.origin import of_files
 from models.variant import read_variants
 from report import claims
 from report.render import document

@@ -13,9 +13,9 @@ from statistics import mean
 
 import grimp
 
-from analysis.origin import of_files, of_json, specification
 from models.files import nearest, read_constant
 from models.folders import cell_place, run_folder
+from models.origin import of_files, of_json, specification
 from models.variant import Cell, Start, Training, Variant
 from workflow.config import MEASURES, ROOT, Study
 
@@ -264,11 +264,12 @@ def gpus() -> int:
 def code() -> list[str]:
     """Return all files of the project that can change a result."""
     places = [
-        "Snakefile", "models/**/*.py", "analysis/**/*.py", "report/**/*", "workflow/**/*.py",
-        "workflow/rules/*", "workflow/config/variants.yaml", "workflow/envs/*",
+        "Snakefile", "models/**/*.py", "analysis/**/*.py", "report/*", "report/sections/*",
+        "report/templates/*", "report/fonts/*", "workflow/*.py", "workflow/rules/*",
+        "workflow/config/variants.yaml", "workflow/envs/*",
     ]  # fmt: skip
     paths = {path for place in places for path in ROOT.glob(place) if path.is_file()}
-    return sorted(str(path.relative_to(ROOT)) for path in paths if path.suffix != ".pyc")
+    return sorted(str(path.relative_to(ROOT)) for path in paths)
 
 
 def import_closure(*modules: str) -> list[str]:

@@ -9,7 +9,7 @@ from snakemake.settings.enums import Quietness
 from snakemake_interface_logger_plugins.common import LogEvent
 from tqdm import tqdm
 
-from analysis.log import last_line
+from models.logs import last_line
 
 RULES = ("cell", "measure")  # the jobs that take long
 

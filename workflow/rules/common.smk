@@ -10,7 +10,7 @@ from snakemake.logging import logger
 
 sys.path.insert(0, str(workflow.basedir))
 
-from analysis.origin import of_files
+from models.origin import of_files
 from models.folders import cell_place
 from models.variant import read_variants
 from workflow.config import from_command_line, images, load_study, state_of_images
