@@ -69,7 +69,7 @@ def another_layout(folder: Path) -> None:
     [
         (lambda folder: (folder / "claims.json").write_text("{}"), "claims.json: is missing, or"),
         (lambda folder: (folder / "data.json").unlink(), "data.json: is missing, or not what"),
-        (without_a_column, "no column of quick/tables/runs has the name 'train_error'; did you"),
+        (without_a_column, "quick/runs has the name 'train_error'; did you mean"),
         (another_layout, "quick: has layout 0, expected 1; publish it again"),
     ],
 )

@@ -50,7 +50,7 @@ wildcard_constraints:
 
 
 # Jobs run this Python, also where nobody activated its environment, and it imports the project.
-os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]))
 for variable in ("PYTHONSAFEPATH", "PYTHONOPTIMIZE"):  # the latter would drop the commands' help
     os.environ.pop(variable, None)
 preload()

@@ -10,8 +10,12 @@ rule register:
         ancient("report/claims.yaml"),
     output:
         update("results/<study>/registered_claims.yaml"),
+    log:
+        "results/<study>/logs/register.log",
+    conda:
+        "../../environment.yml"
     shell:
-        "test -e {output} || cp {input} {output}"
+        "test -e {output} || cp {input} {output} 2> {log}"
 
 
 rule cell:
