@@ -40,7 +40,6 @@ def cut_short(quick: Path, folder: Path, runs: set, measured: set) -> Path:
     """Return the results of the quick study with some of its runs and measurements alone."""
     results = folder / "results/quick"
     shutil.copytree(quick.parent / "data", results.parent / "data")
-    shutil.copy(quick / "registered_claims.yaml", results)
     links = [PLAN.run(*each).removeprefix("results/quick/") for each in runs]
     links += [f"measures/{name}" for name in measured] + ["tuning"]
     for name, depth in PLAN.cells():
@@ -49,6 +48,7 @@ def cut_short(quick: Path, folder: Path, runs: set, measured: set) -> Path:
     for link in links:
         (results / link).parent.mkdir(parents=True, exist_ok=True)
         (results / link).symlink_to(quick / link)
+    shutil.copy(quick / "registered_claims.yaml", results)
     return results
 
 
