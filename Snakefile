@@ -23,7 +23,6 @@ include: "workflow/rules/report.smk"
 localrules:
     all,
     prepare_data,
-    register,
     tables,
     provenance,
     rank_correlation,

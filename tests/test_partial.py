@@ -8,7 +8,7 @@ from types import ModuleType
 import matplotlib.pyplot as plt
 import pytest
 from conftest import ROOT
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from analysis import errata, figure, provenance, rank_correlation, tables
@@ -100,8 +100,8 @@ def test_a_study_that_is_cut_short_has_a_report(
 
 
 @settings(
-    max_examples=8, derandomize=True, deadline=None, database=None,
-    suppress_health_check=list(HealthCheck),
+    max_examples=4, derandomize=True, deadline=None, database=None,
+    phases=[Phase.generate], suppress_health_check=list(HealthCheck),
 )  # fmt: skip
 @given(
     cells=st.sets(st.sampled_from(PLAN.cells()), min_size=1),

@@ -12,6 +12,7 @@ rule register:
         update("results/<study>/registered_claims.yaml"),
     log:
         "results/<study>/logs/register.log",
+    localrule: True
     conda:
         "../../environment.yml"
     shell:
