@@ -17,6 +17,7 @@ from pathlib import Path
 
 from analysis.tables import KEYS, TRAINED
 from models.files import read_json, replacing
+from models.origin import of_files
 from report.results import Results, known
 
 EVIDENCE = Path(__file__).resolve().parent / "evidence"
@@ -74,7 +75,7 @@ def read(folder: Path) -> Results:
     for line in (folder / SUMS).read_text().splitlines():
         digest, name = line.split("  ", 1)
         path = folder / name
-        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != digest:
+        if not path.is_file() or of_files([path]) != digest:
             raise ValueError(f"{path}: is missing, or not what {SUMS} says; publish it again")
     layout = read_json(folder / "provenance.json").get("layout")
     if layout != LAYOUT:

@@ -19,7 +19,6 @@ does one run again, with the runs that were trained beside it, and writes its fi
 import argparse
 import csv
 import gc
-import hashlib
 import json
 import platform
 import resource
@@ -34,6 +33,7 @@ from models import tensors
 from models.data.prepare import FOLDER, Dataset, load
 from models.files import read_json, replacing, sweep
 from models.folders import cell_place, run_folder, tuning_folder
+from models.origin import of_files
 from models.training.device import deterministic
 from models.training.evaluate import Record, final_metrics
 from models.training.lanes import Stack, State
@@ -113,8 +113,7 @@ def copied(state: State) -> State:
 def code() -> str:
     """Return a SHA-256 of the project's modules that this process has imported."""
     files = {module.__file__ for name, module in sys.modules.items() if name.startswith("models.")}
-    contents = [Path(file).read_bytes() for file in sorted({*files, __file__} - {None})]
-    return hashlib.sha256(b"".join(contents)).hexdigest()
+    return of_files(sorted({*files, __file__} - {None}))
 
 
 class CellTrainer:

@@ -10,12 +10,12 @@ from snakemake.logging import logger
 
 sys.path.insert(0, str(workflow.basedir))
 
-from models.origin import of_files
 from models.folders import cell_place
+from models.origin import of_files
 from models.variant import read_variants
 from workflow.config import from_command_line, images, load_study, state_of_images
 from workflow.malloc import preload
-from workflow.plan import Plan, code, gpus, import_closure
+from workflow.plan import TABLES, Plan, code, gpus, import_closure
 from workflow.progress import Progress
 from workflow.slurm import outlast_outages
 

@@ -11,16 +11,7 @@ rule tables:
         config="results/<study>/config.json",
         tables=expand(
             "results/<study>/tables/{table}.csv",
-            table=[
-                "runs",
-                "history",
-                "tuning",
-                "steps_to_fit",
-                "growth",
-                "cost",
-                "missing",
-                *plan.measure_tables(),
-            ],
+            table=sorted({*TABLES, *plan.measure_tables()} - {"rank_correlation"}),
         ),
     log:
         "results/<study>/logs/tables.log",
