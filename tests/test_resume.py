@@ -1,5 +1,6 @@
 """A cell that is killed and started again ends with the bits of one that was never stopped."""
 
+import contextlib
 import errno
 import json
 import math
@@ -20,13 +21,14 @@ from conftest import ROOT, command
 from test_cell import CELL, ends, images, results, train_cell
 from test_variant import RUN, SETTINGS, replaced
 
+import models.training.cell
 from models import tensors
 from models.data.prepare import load
 from models.files import replacing, sweep
 from models.training import device
 from models.training.lanes import Stack
 from models.training.loop import train
-from models.training.state import TOLD_TO_END, Resume, leave_when_told
+from models.training.state import SIGNALS, TOLD_TO_END, Resume, leave_when_told
 from models.variant import Cell, Factors, Run
 
 TRAIN = replaced(SETTINGS, batch_size=8, augmentation="crop_and_flip")
@@ -173,6 +175,29 @@ def start_command(*arguments: object, **options: object) -> subprocess.Popen:
         [sys.executable, "-m", MODULE, *map(str, arguments)],
         stderr=subprocess.PIPE, text=True, cwd=ROOT, **options,
     )  # fmt: skip
+
+
+def test_a_signal_is_not_lost_while_a_stack_is_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Told(Stack):
+        """A stack whose libraries swallow what a handler of signals raises in them."""
+
+        def __init__(self, *arguments: object) -> None:
+            with contextlib.suppress(SystemExit):
+                os.kill(os.getpid(), signal.SIGTERM)
+            super().__init__(*arguments)
+
+    monkeypatch.setattr(models.training.cell, "Stack", Told)
+    before = [signal.getsignal(each) for each in SIGNALS]
+    leave_when_told()
+    try:
+        with pytest.raises(SystemExit, match=str(TOLD_TO_END)):
+            train_cell(LONG, tmp_path)
+    finally:
+        for each, handler in zip(SIGNALS, before, strict=True):
+            signal.signal(each, handler)
+    assert reached(tmp_path) == (3, 1)  # after the first step of the first stack
 
 
 @pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C"])

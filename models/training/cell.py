@@ -60,20 +60,21 @@ def train_stack(
     runs: Sequence[Run], data: Dataset, trained: Sequence[State], resume: Resume, state: dict | None
 ) -> list[Trained]:
     """Train runs side by side, from a saved state if there is one, and evaluate them."""
-    stack = Stack(runs, data, trained)
-    kept: list[dict[str, State]] = [{"init": weights} for weights in stack.weights()]
-    if state:
-        stack.restore(state)
-        kept = state["kept"]
-
-    def observe() -> None:
-        if any(f"step{stack.done}" in run.checkpoints for run in runs):
-            for weights, of_lane in zip(kept, stack.weights(), strict=True):
-                weights[f"step{stack.done}"] = of_lane
-        last = stack.done == stack.total
-        resume.after_step(runs, lambda: {**stack.state(), "kept": kept}, last)
-
+    # What a handler raises while a stack is built can be lost in a library.
     with resume.listening():
+        stack = Stack(runs, data, trained)
+        kept: list[dict[str, State]] = [{"init": weights} for weights in stack.weights()]
+        if state:
+            stack.restore(state)
+            kept = state["kept"]
+
+        def observe() -> None:
+            if any(f"step{stack.done}" in run.checkpoints for run in runs):
+                for weights, of_lane in zip(kept, stack.weights(), strict=True):
+                    weights[f"step{stack.done}"] = of_lane
+            last = stack.done == stack.total
+            resume.after_step(runs, lambda: {**stack.state(), "kept": kept}, last)
+
         train(stack, observe)
     metrics = final_metrics(stack.network, data, runs[0].train.evaluation_batch_size)
     results = []
