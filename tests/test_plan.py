@@ -210,7 +210,20 @@ def test_a_forecast_sums_over_all_jobs() -> None:
     assert study.forecast({**jobs, "cell": 1}) == ""
 
 
-def test_visible_gpus_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    for visible, count in (("", 0), ("0", 1), ("2,GPU-7f", 2)):
+def test_visible_gpus_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CUDA stops at the first name that is no GPU."""
+    listed = "".join(f"echo 'GPU {i}: H100 (UUID: GPU-7f{i})'\n" for i in range(3))
+    program = tmp_path / "nvidia-smi"
+    program.write_text(f"#!/bin/sh\n{listed}echo '  MIG 1g (UUID: MIG-5a)'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert gpus.__wrapped__() == 3
+    for visible, count in {
+        "": 0, "0": 1, "2,GPU-7f1": 2, "GPU-7": 1, "MIG-5a": 1, "0, 1": 2,
+        "-1": 0, "3": 0, "nonsense": 0, "0,-1,1": 1, "0,,1": 1,
+    }.items():  # fmt: skip
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-        assert gpus.__wrapped__() == count
+        assert gpus.__wrapped__() == count, visible
+    program.unlink()
+    assert gpus.__wrapped__() == 0

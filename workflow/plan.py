@@ -4,10 +4,12 @@ import functools
 import json
 import math
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from statistics import mean
 
@@ -253,12 +255,21 @@ class Plan:
 @functools.cache
 def gpus() -> int:
     """Return how many GPUs this process may use, without the seconds that PyTorch takes to tell."""
-    if (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
-        return len([name for name in visible.split(",") if name])
     if not shutil.which("nvidia-smi"):
         return 0
     listed = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True).stdout
-    return sum(line.startswith("GPU ") for line in listed.splitlines())
+    numbers, identities = (
+        re.findall(pattern, listed, re.MULTILINE) for pattern in (r"^GPU (\d+)", r"UUID: ([^)]+)")
+    )
+    if (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) is None:
+        return len(numbers)
+
+    def is_gpu(name: str) -> bool:
+        # An identity may be shortened.
+        return name in numbers or (name != "" and any(each.startswith(name) for each in identities))
+
+    # As CUDA does, stop at the first name that is no GPU, such as -1.
+    return len(list(takewhile(is_gpu, map(str.strip, visible.split(",")))))
 
 
 def code() -> list[str]:
