@@ -24,9 +24,11 @@ from models.variant import Factors
 # were trained with them.
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
-WRAPPED = ("state_dict", "model", "net")  # keys under which training scripts save a state dict
+# Keys under which training scripts save a state dict
+WRAPPED = ("state_dict", "model_state_dict", "model", "net")
+HOW = "; expected a file from torch.save(network.state_dict(), path)"
 NAMES = (
-    (r"^(module\.|_orig_mod\.)+", ""),  # DataParallel and torch.compile add these
+    (r"^((module|_orig_mod|model|net)\.)+", ""),  # of DataParallel, torch.compile and Lightning
     (r"^conv1\.", "layers.stem.conv."),
     (r"^bn1\.", "layers.stem.norm."),
     (r"^layer(\d)\.(\d+)\.conv(\d)\.", r"layers.stage\1_block\2.branch.conv\3."),
@@ -41,7 +43,7 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
         content = torch.load(path, weights_only=True, map_location="cpu")
     except Exception as error:  # damaged bytes can make torch raise any type of error
         reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise ValueError(f"{path}: not a checkpoint: {reason}") from None
+        raise ValueError(f"{path}: not a checkpoint: {reason}{HOW}") from None
     state = content if isinstance(content, dict) else {}
     for key in WRAPPED:
         if isinstance(state.get(key), dict):
@@ -49,7 +51,7 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     items = state.items() if isinstance(state, dict) else ()
     if {(type(name), isinstance(value, Tensor)) for name, value in items} != {(str, True)}:
         keys = ", ".join(WRAPPED)
-        raise ValueError(f"{path}: is no state dict, and has none under {keys}; save that alone")
+        raise ValueError(f"{path}: is no state dict, and has none under {keys}{HOW}")
     return state
 
 

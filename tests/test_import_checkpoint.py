@@ -82,7 +82,7 @@ def test_logits_and_test_error_equal_those_of_the_published_network(
         torch.testing.assert_close(ours(x), expected, rtol=1e-4, atol=1e-4)
     assert expected.std() > 0.1
 
-    torch.save({"model": saved(theirs, "_orig_mod.module.")}, given)
+    torch.save({"model_state_dict": saved(theirs, "model._orig_mod.module.")}, given)
     records = torch.from_numpy(cifar_archive(archive))[5]
     done = command("models.import_checkpoint", given, "--cifar10", archive, "--out", out)
     assert done.returncode == 0, done.stderr
