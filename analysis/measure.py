@@ -39,7 +39,7 @@ def measure_subject(name: str, subject: Subject, settings: dict) -> tuple[list[d
         subject = subject.sample(settings.pop("examples"))
     subject = replace(subject, network=copy.deepcopy(subject.network))
     # Noise that is part of the network is drawn from the global generator.
-    torch.manual_seed(number(subject.run.seed, "measuring"))
+    torch.manual_seed(number(subject.run.seed, "noise of measuring"))
     rows = list(module.measure(subject, **settings))
     return rows, module.quantities(rows) if rows else {}
 

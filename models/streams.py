@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-PURPOSES = ("weights", "order", "augmentation", "noise", "measuring")
+PURPOSES = ("weights", "order", "augmentation", "noise", "measuring", "noise of measuring")
 
 
 def number(seed: int, purpose: str) -> int:

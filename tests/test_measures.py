@@ -193,6 +193,18 @@ def test_noise_in_the_network_is_that_of_its_seed(name: str) -> None:
     assert found[0] == found[1] != found[2]
 
 
+def test_noise_in_the_network_is_not_what_a_measure_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = []
+
+    def measure(subject: Subject) -> list:
+        drawn.extend(torch.randn(100, generator=each) for each in (None, subject.generator()))
+        return []
+
+    monkeypatch.setattr("analysis.measures.ntk.measure", measure)
+    measure_subject("ntk", make_subject(RESIDUAL_BN), {})
+    assert not torch.equal(*drawn)
+
+
 def test_tables_say_which_network_a_row_is_about(trained: list[TrainedRun]) -> None:
     settings = {
         "ntk": {"at": ["init", "end", "step99"], "examples": 4},
