@@ -82,7 +82,8 @@ def main() -> None:
     arguments = parser.parse_args()
     try:
         device = deterministic(arguments.threads, arguments.device)
-        data = load(read_run(arguments.runs[0] / "run.json").dataset, arguments.data).to(device)
+        first = read_run(arguments.runs[0] / "run.json")
+        data = load(first.dataset, arguments.data, first.data).to(device)
         runs = [read(folder, data) for folder in arguments.runs]
         for name, rows in measure_runs(runs, arguments.measures).items():
             table = arguments.out / f"{name}.csv"

@@ -2,12 +2,14 @@
 
 import json
 import math
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 from conftest import command
 from test_variant import SETTINGS, replaced
+from tiny import rewrite
 
 from models import tensors
 from models.data.prepare import Dataset
@@ -210,14 +212,20 @@ def test_a_run_is_repeated_from_its_own_json_alone(
     assert results(tmp_path) == results(folder)
 
 
-def test_a_run_is_not_repeated_on_other_data(repeated: Path, tmp_path: Path) -> None:
-    run = json.loads((repeated / "runs/plain_bn/depth8/budget2/seed1/run.json").read_text())
-    spec = json.dumps(run | {"data": "0" * 64})
-    options = ("--out", tmp_path, "--data", repeated / "data")
-    refused = command("models.training.cell", "--spec", spec, *options)
-    message = f"error: {repeated}/data/mnist1d.json: are not the data that the run was trained on\n"
-    assert (refused.returncode, refused.stderr) == (1, message)
-    assert not list(tmp_path.iterdir())
+def test_a_run_is_not_repeated_or_measured_on_other_data(repeated: Path, tmp_path: Path) -> None:
+    folder = repeated / "runs/plain_bn/depth8/budget2/seed1"
+    data, out = shutil.copytree(repeated / "data", tmp_path / "data"), tmp_path / "out"
+    rewrite(data / "mnist1d.json", lambda manifest: manifest.update(sha256="0"))
+    trained_on = read_run(folder / "run.json").data
+    for module, *options in (
+        ("models.training.cell", "--spec", folder / "run.json"),
+        ("analysis.measure", "--measures", "{}", "--runs", folder),
+    ):
+        refused = command(module, *options, "--data", data, "--out", out)
+        assert refused.returncode == 1
+        line = f"error: {data}/mnist1d.json: sha256 is 0, and the run was trained on {trained_on}\n"
+        assert refused.stderr == line
+        assert not out.exists()
 
 
 @pytest.fixture(scope="module")

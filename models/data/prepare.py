@@ -18,7 +18,7 @@ from torch import Tensor
 
 from models import tensors
 from models.data.readers import SOURCES, Arrays, ImageFolder, image_folder
-from models.files import nearest, replacing
+from models.files import nearest, read_json, replacing
 from models.typed import typed
 
 FOLDER = Path("results/data")
@@ -39,11 +39,17 @@ class Dataset:
         return Dataset(*(part.to(device) for part in parts), classes)
 
 
-def load(name: str, folder: Path = FOLDER) -> Dataset:
-    """Return the data set `name`; prepare it in `folder` if it is not there yet."""
+def load(name: str, folder: Path = FOLDER, digest: str = "") -> Dataset:
+    """Return the data set `name`; prepare it in `folder` if it is not there yet.
+
+    `digest` is the SHA-256 of the data that a run was trained on: no others are returned.
+    """
     path = folder / f"{name}.pt"
     if not path.exists():
         prepare(name, folder)
+    manifest = path.with_suffix(".json")
+    if digest and (found := read_json(manifest)["sha256"]) != digest:
+        raise ValueError(f"{manifest}: sha256 is {found}, and the run was trained on {digest}")
     # The file is mapped, so that all jobs of a machine share its pages.
     return Dataset(**tensors.read(path, mmap=True))
 

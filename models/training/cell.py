@@ -289,18 +289,16 @@ def train_spec(arguments: argparse.Namespace) -> None:
     """Train what --spec says."""
     spec = read_spec(arguments.spec)
     device = deterministic(arguments.threads, arguments.device)
-    data = load(spec.dataset, arguments.data).to(device)
-    manifest = arguments.data / f"{spec.dataset}.json"
-    digest = read_json(manifest)["sha256"]
+    digest = spec.data if isinstance(spec, Run) else ""
+    data = load(spec.dataset, arguments.data, digest).to(device)
     if isinstance(spec, Run):
-        if spec.data not in ("", digest):
-            raise ValueError(f"{manifest}: are not the data that the run was trained on")
         resume = Resume(arguments.out / "resume.pt", device, arguments.save_every)
         lane = Lane(seed=spec.seed, lr=spec.lr)
         write_run(arguments.out, spec, repeat(spec, data, resume)[lane], {})
         return
     path = arguments.out / f"cells/{cell_place(spec.variant, spec.depth)}.resume.pt"
     resume = Resume(path, device, arguments.save_every)
+    digest = read_json(arguments.data / f"{spec.dataset}.json")["sha256"]
     CellTrainer(spec, arguments.out, data, digest, resume, arguments.attempt).train()
 
 
