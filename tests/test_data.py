@@ -6,6 +6,7 @@ import hashlib
 import http.server
 import io
 import json
+import os
 import tarfile
 import threading
 import unicodedata
@@ -120,13 +121,21 @@ def test_a_download_is_checked_and_kept(tmp_path: Path, monkeypatch: pytest.Monk
         for content in (b"changed", b"gone"):  # on the server, not in the cache
             assert readers.download(f"{url}/data.bin", md5).read_bytes() == b"genuine"
             (tmp_path / "www/data.bin").write_bytes(content)
-        (tmp_path / "cache/data.bin").unlink()
+        path, before = tmp_path / "cache/data.bin", os.umask(0)
+        os.umask(before)
+        assert path.stat().st_mode & 0o777 == 0o666 & ~before  # others may share the folder
+        path.unlink()
         with pytest.raises(OSError, match=r"^.*MD5 checksum is not.*\Z"):
             readers.download(f"{url}/data.bin", md5)
         assert not list((tmp_path / "cache").iterdir())
         with pytest.raises(OSError, match=r"cannot be downloaded .*put it into"):
             readers.download(f"{url}/absent.bin", md5)
         server.shutdown()
+    for proxy in ("socks5h://127.0.0.1:1080", "http://:8080", "http://[::1", "http://a b"):
+        monkeypatch.setenv("http_proxy", proxy)
+        with pytest.raises(OSError, match=r"cannot be downloaded \((?!its MD5).*put it into"):
+            readers.download("http://example.invalid/data.bin", md5)
+    assert not list((tmp_path / "cache").iterdir())
 
 
 def photos(folder: Path, layout: str = "{name}") -> None:

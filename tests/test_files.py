@@ -62,6 +62,11 @@ def test_a_file_has_the_mode_of_the_users_files(
     assert (tmp_path / "a").stat().st_mode & 0o777 == 0o666 & ~umask
 
 
+def test_an_error_without_a_number_keeps_its_words(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match=r"^no route to the host$"), replacing(tmp_path / "a"):
+        raise OSError("no route to the host")  # as requests does
+
+
 def test_a_constant_is_read_without_running_its_module(tmp_path: Path) -> None:
     path = tmp_path / "module.py"
     path.write_text('raise SystemExit\nTABLE = "runs"\nWHO = {"a": (1, "b")}\n')

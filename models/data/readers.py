@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from pydantic import Field
 
+from models.files import replacing
 from models.typed import Typed
 
 FASHION_MNIST_PACKAGE = Path("/usr/share/datasets/fashion-mnist")  # Debian: dataset-fashion-mnist
@@ -88,14 +89,18 @@ def download(url: str, md5: str) -> Path:
     import pooch
 
     cache = Path(os.environ.get("DEGRADATION_DATA") or pooch.os_cache("degradation"))
-    name = url.rsplit("/", 1)[1]
+    path = cache / url.rsplit("/", 1)[1]
     try:
-        return Path(pooch.retrieve(url, f"md5:{md5}", name, cache))
-    except OSError as error:  # errors of requests are of this type, some also ValueErrors
+        if path.exists() and pooch.file_hash(path, "md5") == md5:
+            return path
+        with replacing(path) as temporary:  # pooch.retrieve would let nobody else read the file
+            pooch.HTTPDownloader()(url, temporary, None)
+            if pooch.file_hash(temporary, "md5") != md5:
+                raise ValueError(f"its MD5 checksum is not {md5}")
+    except (OSError, ValueError) as error:  # an unusable proxy can be either
         reason = " ".join(str(error).split())
         raise OSError(f"{url}: cannot be downloaded ({reason}); put it into {cache}") from None
-    except ValueError:  # pooch raises it when the checksum is wrong
-        raise OSError(f"{url}: its MD5 checksum is not {md5}; try again later") from None
+    return path
 
 
 def fashion_mnist() -> Arrays:
