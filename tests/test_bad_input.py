@@ -144,9 +144,15 @@ def validation_only(folder: Path) -> None:
     photos(folder, "val/{name}")
 
 
-def many_bad(folder: Path) -> None:
-    for path in folder.glob("*/*"):
-        path.write_text("no image")
+def invisible(folder: Path) -> None:
+    drawing = Image.new("RGBA", (16, 16), (0, 0, 0, 0))
+    drawing.paste((255, 255, 255, 255), (4, 4, 8, 8))
+    drawing.save(folder / "red/0.png")
+
+
+def link_in_a_circle(folder: Path) -> None:
+    for name in ("red", "green"):
+        (folder / name / "9").symlink_to("..")
 
 
 class Hostile:
@@ -165,7 +171,7 @@ BAD = [
     (training, {"batch_size": 13}, "batch_size: 13 is more than the 12 training"),
     # Checkpoints
     (checkpoint, Hostile(), "error: resnet.th: not a checkpoint: Weights only load failed."),
-    (checkpoint, b"", "error: resnet.th: not a checkpoint: EOFError"),
+    (checkpoint, b"", f"error: resnet.th: not a checkpoint: EOFError{import_checkpoint.HOW}"),
     (checkpoint, {"epoch": 3}, "error: resnet.th: is no state dict, and has none under state_d"),
     (checkpoint, {"state_dict": [1]}, "error: resnet.th: is no state dict, and has none under"),
     (checkpoint, {"fc.weight": torch.zeros(2)}, "error: state dict: has no 'layers.stem.conv.wei"),
@@ -176,13 +182,14 @@ BAD = [
     # Data
     (dataset, ("fashon_mnist",), "error: dataset: 'fashon_mnist' is not known; did you mean fashi"),
     (images, [1], "error: image_folder: [1] is not a mapping"),
-    (images, {"path": "gone", "size": 8}, "error: image_folder: gone is not a folder"),
+    (images, {"path": "gone", "size": 8}, "error: image_folder.path: 'gone' is not a folder"),
     (folder, one_class, "error: photos: has 1 class folders"),
     (folder, emptying("red"), "error: photos/red: the class has no images"),
     (folder, emptying("red", keep=1), "error: photos: cannot be divided: "),
-    (folder, class_missing_in_test, "error: photos/test/blue: there is no such class in train"),
+    (folder, class_missing_in_test, "error: photos: the class 'blue' is in one of train and test"),
     (folder, validation_only, "error: photos/val: the images to test on go into a folder test"),
-    (folder, many_bad, "error: photos/green/0.png: not an image; photos/green/1.jpg: not an im"),
+    (folder, invisible, "error: photos/red/0.png: cannot be read: shows nothing once its transpa"),
+    (folder, link_in_a_circle, "error: photos/green/9: not an image file; photos/red/9: not an i"),
     (folder, halving("red/1.jpg"), "error: photos/red/1.jpg: cannot be read: "),
     (folder, lambda folder: (folder / "red/a\nb").touch(), "error: photos/red/a b: not an image"),
     (folder, lambda folder: os.mkfifo(folder / "red/pipe"), "error: photos/red/pipe: not an image"),

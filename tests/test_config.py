@@ -142,10 +142,11 @@ def test_a_path_may_begin_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_a_change_of_the_users_images_is_noticed(tmp_path: Path) -> None:
     """Change a picture under its own name, and one behind a link; odd names are no trouble."""
     store, linked = tmp_path / "store", tmp_path / "photos/{variant} <b> a\nb \udc80"
-    store.mkdir()
-    linked.parent.mkdir()
+    for folder in (store, linked.with_name("other")):
+        folder.mkdir(parents=True)
+        (folder / "1.png").write_bytes(b"one")
     linked.symlink_to(store)
-    (store / "1.png").write_bytes(b"one")
+    (store / "all").symlink_to(linked.parent)  # walks without an end
     study = load_study(overrides=merged(OWN, {"image_folder": {"path": str(linked.parent)}}))
     states = [state_of_images(study)]
     for change in (
@@ -160,7 +161,10 @@ def test_a_change_of_the_users_images_is_noticed(tmp_path: Path) -> None:
     assert len(set(states)) == 5
     (store / "Thumbs.db").touch()
     assert state_of_images(study) == states[-1]
-    assert images(study)[0] == 1
+    assert images(study)[0] == 3
+    (linked.with_name("other") / "1.png").unlink()
+    with pytest.raises(ValueError, match=r"config: .*/photos/other: the class has no images"):
+        state_of_images(study)
     study = load_study(overrides=merged(OWN, {"image_folder": {"path": str(tmp_path / "gone")}}))
     with pytest.raises(ValueError, match=r"config: image_folder\.path: '.*gone' is not a folder"):
         state_of_images(study)
@@ -173,6 +177,8 @@ def test_own_images_at_two_sizes_are_two_data_sets() -> None:
     assert small.dataset.startswith("leaves_")
     again = load_study(overrides=small.model_dump(exclude_none=True))  # as config.json has it
     assert again.dataset == small.dataset
+    long = load_study(overrides=merged(OWN, {"dataset": "a" * 64}))
+    assert load_study(overrides=long.model_dump(exclude_none=True)).dataset == long.dataset
 
 
 def test_the_full_study_measures_and_trains_all_that_there_is() -> None:

@@ -208,6 +208,15 @@ def test_what_is_transparent_becomes_white(tmp_path: Path) -> None:
         assert image[:, 8:].min() == 255, mode
 
 
+@pytest.mark.parametrize("suffix", ["png", "webp", "jpg"])
+@pytest.mark.parametrize("content", [b"garbage", b"II", b"II*\0\x08\0\0\0\5\0\x12\1"])
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+def test_damaged_exif_leaves_an_image_as_it_is(suffix: str, content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / f"a.{suffix}"
+    Image.new("RGB", (16, 16), "white").save(path, exif=b"Exif\0\0" + content)
+    assert readers.read_image(path, ImageFolder(path="", size=16)).min() == 255
+
+
 @pytest.mark.parametrize("turn", range(1, 9))
 def test_images_are_turned_upright_whatever_else_exif_says(turn: int, tmp_path: Path) -> None:
     pixels = np.zeros((16, 16, 3), np.uint8)
@@ -227,11 +236,38 @@ def test_a_folder_may_hold_what_systems_leave_there(tmp_path: Path) -> None:
         (tmp_path / f"Train/red/{name}").touch()
     for name in ("__MACOSX", "@eaDir", "lost+found"):
         (tmp_path / f"Train/{name}").mkdir()
+    (tmp_path / "Test/loose.txt").touch()
     for part, form in (("Train", "NFC"), ("Test", "NFD")):  # one accent, written in two ways
         red = tmp_path / part / "red"
         red.rename(red.with_name(unicodedata.normalize(form, "caf\u00e9")))
-    arrays = readers.image_folder(ImageFolder(path=str(tmp_path), size=8))
+    options = ImageFolder(path=str(tmp_path), size=8)
+    arrays = readers.image_folder(options)
     assert np.bincount(arrays.y).tolist() == np.bincount(arrays.y_test).tolist() == [8, 8]
+    assert readers.count_of(readers.files_of(options)[0]) == len(arrays.y)
+
+
+def test_the_first_ten_images_that_cannot_be_read_are_named_and_all_are_counted(
+    tmp_path: Path,
+) -> None:
+    for part in ("train", "test"):
+        photos(tmp_path, part + "/{name}")
+        for path in (tmp_path / part / "red").iterdir():
+            path.write_text("no image")
+    with pytest.raises(ValueError, match=r" \(16 images in all\)\Z") as error:
+        readers.image_folder(ImageFolder(path=str(tmp_path), size=8))
+    named = [line.split(": ")[0] for line in str(error.value).split("; ")]
+    bad = [*sorted(tmp_path.glob("train/red/*")), *sorted(tmp_path.glob("test/red/*"))]
+    assert named == [str(path) for path in bad[:10]]
+
+
+def test_a_class_may_be_written_in_two_ways_side_by_side(tmp_path: Path) -> None:
+    """What looks like one folder is one class, of the pictures of both."""
+    for form in ("NFC", "NFD"):
+        photos(tmp_path)
+        (tmp_path / "red").rename(tmp_path / unicodedata.normalize(form, "caf\u00e9"))
+    (tmp_path / "green").rename(tmp_path / "@green")
+    arrays = readers.image_folder(ImageFolder(path=str(tmp_path), size=8, test_share=0.25))
+    assert (np.bincount(arrays.y) + np.bincount(arrays.y_test)).tolist() == [8, 16]
 
 
 def test_standardisation_is_by_channel_of_the_training_set() -> None:

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, create_model, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 
-from models.data.readers import SOURCES, ImageFolder, count_of, state_of
+from models.data.readers import SOURCES, ImageFolder, count_of, files_of, state_of
 from models.files import nearest, read_constant, read_yaml
 from models.typed import Typed, kinds_in, typed
 from models.variant import (
@@ -164,7 +164,7 @@ def own_name(study: Study) -> str:
     So two studies of the same images at two sizes do not share a file in results/data/.
     """
     digest = hashlib.sha256(study.image_folder.model_dump_json().encode()).hexdigest()[:8]
-    return f"{study.dataset.removesuffix(f'_{digest}')}_{digest}"
+    return f"{study.dataset.removesuffix(f'_{digest}')[:55]}_{digest}"  # a Name has at most 64
 
 
 def merged(settings: object, changes: object) -> object:
@@ -178,10 +178,10 @@ def state_of_images(study: Study) -> str:
     """Return a digest of the user's own images, which changes with them; "" if there are none."""
     if study.image_folder is None:
         return ""
-    root = Path(study.image_folder.path)
-    if not root.is_dir():
-        raise ValueError(f"config: image_folder.path: {str(root)!r} is not a folder")
-    return state_of(study.image_folder)
+    try:
+        return state_of(study.image_folder)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"config: {' '.join(str(error).split())}") from None
 
 
 def images(study: Study) -> tuple[int, tuple[int, int, int]]:
@@ -189,7 +189,7 @@ def images(study: Study) -> tuple[int, tuple[int, int, int]]:
     folder = study.image_folder
     if folder is None:
         return SOURCES[study.dataset].examples, SOURCES[study.dataset].shape
-    return count_of(folder), (folder.channels, folder.size, folder.size)
+    return count_of(files_of(folder)[0]), (folder.channels, folder.size, folder.size)
 
 
 def explained(model: type[Typed], defaults: Mapping, path: str = "") -> Iterator[str]:

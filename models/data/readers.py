@@ -6,15 +6,18 @@ import os
 import tarfile
 import unicodedata
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 from pydantic import Field
 
 from models.files import replacing
 from models.typed import Typed
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
 
 FASHION_MNIST_PACKAGE = Path("/usr/share/datasets/fashion-mnist")  # Debian: dataset-fashion-mnist
 FASHION_MNIST_URL = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com"
@@ -27,7 +30,10 @@ FASHION_MNIST_MD5 = {  # as the authors publish them
 CIFAR10_URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 CIFAR10_MD5 = "c32a1d4ab5d03f1284b67883e8d87530"  # as the author publishes it
 # Files and folders that are no images and no classes
-LEFT_BY_SYSTEMS = ("thumbs.db", "desktop.ini", "__macosx", "lost+found", "$recycle.bin")
+LEFT_BY_SYSTEMS = (
+    "thumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir", "#recycle", "$recycle.bin",
+    "system volume information", "lost+found",
+)  # fmt: skip
 ORIENTATION = 0x0112  # EXIF's number of the tag
 # What turns an image upright, by the value of the tag; the names are Pillow's Image.Transpose.
 TURNS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}
@@ -46,6 +52,9 @@ class Arrays(NamedTuple):
     y: np.ndarray  # labels (N,), from 0
     x_test: np.ndarray
     y_test: np.ndarray
+
+
+Classes = dict[str, list[Path]]  # the files of each class, by its name
 
 
 class ImageFolder(Typed):
@@ -149,80 +158,104 @@ def read_cifar10(archive: Path | None = None) -> Arrays:
 
 
 def image_folder(options: ImageFolder) -> Arrays:
-    """Return images of any size from class folders, or from train/ and test/ with class folders."""
-    path = Path(options.path)
-    if not path.is_dir():
-        raise ValueError(f"image_folder: {path} is not a folder")
-    parts = {entry.name.lower(): entry for entry in path.iterdir() if entry.is_dir()}
-    if "train" in parts and "test" in parts:
-        classes = subfolders(parts["train"])
-        if extra := [name for name in subfolders(parts["test"]) if name not in classes]:
-            raise ValueError(f"{parts['test'] / extra[0]}: there is no such class in train")
-        train, test = (read_classes(parts[name], classes, options) for name in ("train", "test"))
-        return Arrays(*train, *test)
-    for name in ("val", "valid", "validation"):
-        if "train" in parts and name in parts:
-            raise ValueError(f"{parts[name]}: the images to test on go into a folder test")
-    x, y = read_classes(path, subfolders(path), options)
-    try:
-        return split(x, y, options.test_share)
-    except ValueError as error:  # scikit-learn raises it when a class or a share is too small
-        raise ValueError(f"{path}: cannot be divided: {error}") from None
-
-
-def is_users(name: str) -> bool:
-    """Return whether a file or folder is the user's, and not one that systems leave everywhere."""
-    return name[0] not in ".@" and name.lower() not in LEFT_BY_SYSTEMS
-
-
-def subfolders(path: Path) -> dict[str, Path]:
-    """Return the class folders in a folder by their names, in the order of the names."""
-    folders = [entry for entry in path.iterdir() if entry.is_dir() and is_users(entry.name)]
-    if len(folders) < 2:
-        raise ValueError(f"{path}: has {len(folders)} class folders; at least two are needed")
-    # Systems write an accent in two ways, as part of its letter or after it.
-    return dict(sorted((unicodedata.normalize("NFC", entry.name), entry) for entry in folders))
-
-
-def read_classes(path: Path, classes: Iterable[str], options: ImageFolder) -> list[np.ndarray]:
-    """Return the images (N, C, size, size) and labels (N,) of all class folders in a folder.
+    """Return images of any size from class folders, or from train/ and test/ with class folders.
 
     The ValueError about images that cannot be read names the first ten of them.
     """
-    folders, images, labels, bad = subfolders(path), [], [], []
-    for label, name in enumerate(classes):
-        folder = folders.get(name, path / name)
-        files = sorted(file for file in folder.iterdir() if is_users(file.name))
-        if not files:
-            raise ValueError(f"{folder}: the class has no images")
-        for file in files:
-            try:
-                images.append(read_image(file, options))
-                labels.append(label)
-            except ValueError as error:
-                bad.append(str(error))
+    parts, images, bad = files_of(options), [], []
+    for file in (file for classes in parts for files in classes.values() for file in files):
+        try:
+            images.append(read_image(file, options))
+        except ValueError as error:
+            bad.append(str(error))
     if bad:
         more = f" ({len(bad)} images in all)" if len(bad) > 1 else ""
         raise ValueError("; ".join(bad[:10]) + more)
-    return [np.stack(images), np.array(labels, np.uint16)]
+    x = np.stack(images)
+    y = [label for part in parts for label, files in enumerate(part.values()) for _ in files]
+    y = np.array(y, np.uint16)
+    if len(parts) == 2:
+        n = count_of(parts[0])
+        return Arrays(x[:n], y[:n], x[n:], y[n:])
+    try:
+        return split(x, y, options.test_share)
+    except ValueError as error:  # scikit-learn raises it when a class or a share is too small
+        raise ValueError(f"{options.path}: cannot be divided: {error}") from None
+
+
+def files_of(options: ImageFolder) -> list[Classes]:
+    """Return the images of the folder, or of its train/ and its test/, behind links too.
+
+    Whoever reads, counts or watches somebody's images asks this function which they are.
+    """
+    path = Path(options.path)
+    if not path.is_dir():
+        raise ValueError(f"image_folder.path: {str(path)!r} is not a folder")
+    parts = {entry.name.lower(): entry for entry in path.iterdir() if entry.is_dir()}
+    if not {"train", "test"} <= parts.keys():
+        for name in ("val", "valid", "validation"):
+            if {"train", name} <= parts.keys():
+                raise ValueError(f"{parts[name]}: the images to test on go into a folder test")
+        return [classes_in(path)]
+    train, test = (classes_in(parts[name]) for name in ("train", "test"))
+    if other := sorted(train.keys() ^ test.keys()):
+        raise ValueError(f"{path}: the class {other[0]!r} is in one of train and test only")
+    return [train, test]
+
+
+def classes_in(path: Path) -> Classes:
+    """Return the images of each class folder in a folder, in the order of their names."""
+    classes: Classes = {}
+    for folder in sorted(path.iterdir()):
+        if folder.is_dir() and is_users(folder):
+            files = sorted(filter(is_users, folder.iterdir()))
+            if not files:
+                raise ValueError(f"{folder}: the class has no images")
+            # Systems write an accent in two ways, as part of its letter or after it.
+            classes.setdefault(unicodedata.normalize("NFC", folder.name), []).extend(files)
+    if len(classes) < 2:
+        raise ValueError(f"{path}: has {len(classes)} class folders; at least two are needed")
+    return dict(sorted(classes.items()))
+
+
+def is_users(path: Path) -> bool:
+    """Return whether a file or folder is the user's, and not one that systems leave everywhere."""
+    return not path.name.startswith(".") and path.name.lower() not in LEFT_BY_SYSTEMS
+
+
+def count_of(classes: Classes) -> int:
+    return sum(map(len, classes.values()))
 
 
 def state_of(options: ImageFolder) -> str:
-    """Return a digest of the names, sizes and times of a folder's images, behind links too."""
+    """Return a digest of the names, sizes and times of a folder's images."""
     digest = hashlib.sha256()
-    for place, folders, files in os.walk(options.path, followlinks=True):
-        folders[:] = sorted(filter(is_users, folders))
-        for name in sorted(filter(is_users, files)):
-            path = Path(place, name)
-            about = path.stat() if path.exists() else path.lstat()  # of a link to nothing
-            digest.update(os.fsencode(path) + f" {about.st_size} {about.st_mtime_ns} ".encode())
+    for file in (file for part in files_of(options) for files in part.values() for file in files):
+        about = file.stat() if file.exists() else file.lstat()  # of a link to nothing
+        digest.update(os.fsencode(file) + f" {about.st_size} {about.st_mtime_ns} ".encode())
     return digest.hexdigest()
 
 
-def count_of(options: ImageFolder) -> int:
-    """Return how many files a folder of images has."""
-    walk = os.walk(options.path, followlinks=True)
-    return sum(len(list(filter(is_users, files))) for _, _, files in walk)
+def upright(image: "Picture") -> "Picture":
+    """Return an image turned as its camera says. Nothing else that EXIF holds is needed."""
+    try:
+        turn = image.getexif().get(ORIENTATION)
+    except Exception:  # damaged bytes can make Pillow raise any type of error
+        return image
+    return image.transpose(TURNS[turn]) if turn in TURNS else image
+
+
+def on_white(image: "Picture") -> "Picture":
+    """Return an image whose transparent parts are white."""
+    from PIL import Image
+
+    if not image.has_transparency_data:
+        return image
+    image = image.convert("RGBA")
+    opaque = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    if image != opaque and set(opaque.getextrema()) == {(255, 255)}:
+        raise ValueError("shows nothing once its transparent parts are white; give it a background")
+    return opaque
 
 
 def read_image(file: Path, options: ImageFolder) -> np.ndarray:
@@ -239,19 +272,12 @@ def read_image(file: Path, options: ImageFolder) -> np.ndarray:
             image.load()
             if image.mode[0] in "IF":
                 raise ValueError(f"has {image.mode} pixels, not of 8 bits")
-            # Only this tag is read, because others may be damaged in an image that is not.
-            turn = image.getexif().get(ORIENTATION, 1)
-            upright = image.transpose(TURNS[turn]) if turn in TURNS else image
-            if upright.has_transparency_data:
-                upright = upright.convert("RGBA")
-                ground = Image.new("RGBA", upright.size, "white")
-                upright = Image.alpha_composite(ground, upright)
-            upright = upright.convert("L" if options.channels == 1 else "RGB")
+            whole = on_white(upright(image)).convert("L" if options.channels == 1 else "RGB")
     except UnidentifiedImageError:
-        raise ValueError(f"{file}: not an image") from None
+        raise ValueError(f"{file}: not an image in a known format, such as PNG or JPEG") from None
     except Exception as error:  # damaged bytes can make Pillow raise any type of error
         raise ValueError(f"{file}: cannot be read: {' '.join(str(error).split())}") from None
-    fitted = ImageOps.fit(upright, (options.size, options.size), Image.Resampling.BILINEAR)
+    fitted = ImageOps.fit(whole, (options.size, options.size), Image.Resampling.BILINEAR)
     return np.asarray(fitted).reshape(options.size, options.size, -1).transpose(2, 0, 1)
 
 
