@@ -133,10 +133,12 @@ def test_a_json_file_may_hold_tabs(tmp_path: Path) -> None:
 
 def test_a_path_may_begin_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    (tmp_path / "photos/red").mkdir(parents=True)
+    for name in ("red", "green"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        (tmp_path / "photos" / name / "1.png").touch()
     study = load_study(overrides=merged(OWN, {"image_folder": {"path": "~/photos"}}))
     assert study.image_folder.path == str(tmp_path / "photos")
-    assert images(study)[0] == 0
+    assert images(study)[0] == 2
 
 
 def test_a_change_of_the_users_images_is_noticed(tmp_path: Path) -> None:
