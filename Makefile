@@ -1,6 +1,7 @@
 # Two commands set everything up: `make report` and `make test`.
 
 CORES ?= all
+FROM ?= report/evidence/full
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 # The first Python on the path that is new enough. A name on the path may be an empty shim, so each
@@ -10,11 +11,14 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do $$nam
 # A user's settings that would install elsewhere, or keep Python from importing the project.
 unexport PIP_TARGET PIP_PREFIX PYTHONSAFEPATH
 
-.PHONY: report test slurm-test bench clean
+.PHONY: report paper test slurm-test bench clean
 
 report: $(VENV)/installed
 	snakemake --cores $(CORES) --quiet all --rerun-incomplete
 	@printf 'HTML  %s\nPDF   %s\n' results/default/report/index.html results/default/report/report.pdf
+
+paper: $(VENV)/installed
+	python -m report.paper $(FROM)
 
 test: $(VENV)/installed
 	pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder

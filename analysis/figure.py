@@ -2,8 +2,8 @@
 
     python -m analysis.figure NAME --results results/<study> --out NAME.svg
 
-NAME is a file of analysis/figures/: `draw` makes the picture from the table TABLE, and ROWS, by
-default ("variants", "compare_depths"), chooses the rows by two settings:
+NAME is a file of analysis/figures/: `draw` makes the picture from the tables TABLES, and ROWS, by
+default ("variants", "compare_depths"), chooses their rows by two settings:
 
     variants  "variants", "all" (with the interventions), or None for all rows
     depths    "depths", "compare_depths", "deep" (the deeper of these two), or None for all rows
@@ -24,10 +24,10 @@ from analysis.summary import at_longest_budget
 from models.files import read_json, replacing
 
 
-def rows_of(figure: ModuleType, results: Path) -> pd.DataFrame:
-    """Return the rows of the figure's table that it draws."""
+def rows_of(figure: ModuleType, table: str, results: Path) -> pd.DataFrame:
+    """Return the rows of one of the figure's tables that it draws."""
     study = read_json(results / "config.json")
-    rows = pd.read_csv(results / f"tables/{figure.TABLE}.csv")
+    rows = pd.read_csv(results / f"tables/{table}.csv")
     pair = [study["compare_depths"]["shallow"], study["compare_depths"]["deep"]]
     chosen = {
         "variants": study["variants"],
@@ -52,14 +52,16 @@ def main() -> None:
     arguments = parser.parse_args()
     figure = importlib.import_module(f"analysis.figures.{arguments.name}")
     try:
-        rows = rows_of(figure, arguments.results)
+        tables = {name: rows_of(figure, name, arguments.results) for name in figure.TABLES}
     except (OSError, ValueError) as error:
         parser.exit(1, f"error: {error}\n")
     apply()
-    picture = nothing() if rows.empty else figure.draw(rows)
+    first, *others = tables.values()
+    picture = nothing() if first.empty else figure.draw(first, *others)
     with replacing(arguments.out) as path:  # without the date, on no background
         picture.savefig(path, format="svg", transparent=True, metadata={"Date": None})
     with replacing(arguments.out.with_suffix(".csv.gz")) as path:
+        rows = pd.concat(tables, names=["table"]).reset_index("table").convert_dtypes()
         path.write_bytes(gzip.compress(rows.to_csv(index=False).encode(), mtime=0))
 
 

@@ -11,6 +11,8 @@ import json
 import os
 import platform
 import re
+import subprocess
+import tomllib
 from importlib import metadata
 from pathlib import Path
 
@@ -44,6 +46,7 @@ def provenance(folder: Path, code: list[Path]) -> dict:
         for rule, jobs in {"cell": cells, "measure": names}.items()
     }
     return {
+        "project": project(),
         "config": study,
         "host": host(),
         "machines": {"number": len(machines), "same": machines == {platform.node()}},
@@ -55,6 +58,23 @@ def provenance(folder: Path, code: list[Path]) -> dict:
         "resumed_runs": resumed,
         "runs": records,
     }
+
+
+def project() -> dict:
+    """Return the version of the project and, of a Git checkout, its commit and the commit's day."""
+    root = Path(__file__).resolve().parent.parent
+    settings = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+    found = {"version": settings["project"]["version"]}
+    for name, command in {
+        "commit": ["git", "describe", "--always", "--dirty"],
+        "date": ["git", "log", "-1", "--format=%cs"],
+    }.items():
+        try:
+            done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
+        except (OSError, subprocess.CalledProcessError):
+            continue  # there is no Git, or the project was not cloned with it
+        found[name] = done.stdout.strip()
+    return found
 
 
 def host() -> dict:

@@ -95,11 +95,15 @@ def group(networks: list[dict]) -> Groups:
     return {factor: found for factor, found in groups.items() if found}
 
 
-def levels(variant: Variant, depth: int) -> dict:
-    """Return the level of every factor of a network."""
-    groups = (variant.factors, variant.training, variant.times)
+def levels(variant: Variant, depth: int, training: dict) -> dict:
+    """Return the level of every factor of a network; `training` is the study's.
+
+    A change of training that sets what the study has anyway is no other level.
+    """
+    usual = {**training, "optimiser": "sgd", "clipped": variant.factors.norm == "none"}
+    changes = {key: None if x == usual[key] else x for key, x in variant.training}
     own = {key: getattr(variant, key) for key in ("start", "growth", "frozen")}
-    return {key: level for group in groups for key, level in group} | own | {"depth": depth}
+    return {**dict(variant.factors), **dict(variant.times), **changes, **own, "depth": depth}
 
 
 def correlate(networks: pd.DataFrame, target: str, groups: Groups) -> dict[str, tuple[float, ...]]:
@@ -134,7 +138,7 @@ def outcomes(runs: pd.DataFrame, shallow: int, deep: int) -> pd.DataFrame:
 
 
 def rank_correlations(
-    quantities: pd.DataFrame, ends: pd.DataFrame, predictions: list[Prediction]
+    quantities: pd.DataFrame, ends: pd.DataFrame, predictions: list[Prediction], training: dict
 ) -> pd.DataFrame:
     """Return all correlations; fewer than two networks have a row without a coefficient."""
     initial = quantities[quantities["checkpoint"] == "init"]
@@ -149,7 +153,8 @@ def rank_correlations(
             networks = measured.dropna(subset=["x", target])
             found = {"overall": (np.nan, np.nan, np.nan)}
             if len(networks) > 1:
-                factors = [levels(known[row.variant], row.depth) for row in networks.itertuples()]
+                pairs = networks[["variant", "depth"]].itertuples(index=False)
+                factors = [levels(known[name], depth, training) for name, depth in pairs]
                 found = correlate(networks, target, group(factors))
             for method, interval in found.items():
                 rows.append((*facts, target, method, *interval, len(networks)))
@@ -168,7 +173,8 @@ def main() -> None:
         runs = at_longest_budget(pd.read_csv(tables / "runs.csv"), study)
         ends = outcomes(runs, **study["compare_depths"])
         quantities = pd.read_csv(tables / "quantities.csv")
-        table = rank_correlations(quantities, ends, read_predictions(arguments.claims))
+        predictions = read_predictions(arguments.claims)
+        table = rank_correlations(quantities, ends, predictions, study["training"])
     except (OSError, ValueError) as error:
         parser.exit(1, f"error: {error}\n")
     with replacing(arguments.out) as path:

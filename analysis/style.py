@@ -4,7 +4,6 @@ Colour tells whether a network has a shortcut, line and marker whether it has Ba
 are Okabe and Ito's, at a lightness that reads on a white page and on a dark one.
 """
 
-import math
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,14 +11,13 @@ from pathlib import Path
 os.environ["MPLBACKEND"] = "svg"  # a notebook's cannot be loaded elsewhere
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib import font_manager
 
 from models.variant import read_variants
 
-Figure, Table = plt.Figure, pd.DataFrame  # what a script draws, and from what
+Table = pd.DataFrame
 
 VARIANTS = read_variants()
 BASELINES = [name for name, variant in VARIANTS.items() if variant.baseline is None]
@@ -27,10 +25,12 @@ BASELINES = [name for name, variant in VARIANTS.items() if variant.baseline is N
 FONTS = Path(__file__).resolve().parent.parent / "report/fonts"
 WIDTH = 5.7  # inches: the width of the paper's text
 
+SIZES = (
+    "font.size", "axes.labelsize", "axes.titlesize", "legend.fontsize", "xtick.labelsize",
+    "ytick.labelsize",
+)  # fmt: skip
 INK = "#262626"  # seaborn's too; the page replaces it by its own ink
 ORANGE, BLUE = "#d9641e", "#2a86c8"
-
-CHECKPOINTS = {"init": "Initialisation", "end": "End"}
 
 COLOURS = {n: ORANGE if v.factors.shortcut == "none" else BLUE for n, v in VARIANTS.items()}
 DASHES = {n: (4, 2) if v.factors.norm == "none" else "" for n, v in VARIANTS.items()}  # "" is full
@@ -63,8 +63,8 @@ def apply() -> None:
     sns.set_theme(context="paper", style="ticks", rc={
         "font.family": "STIX Two Text",
         "mathtext.fontset": "stix",
-        "font.size": 9, "axes.labelsize": 9, "axes.titlesize": 9.5, "legend.fontsize": 8.5,
-        "xtick.labelsize": 8.5, "ytick.labelsize": 8.5,
+        # Nothing is smaller than this, so that a screen of 400 pixels shows letters of nine.
+        **dict.fromkeys(SIZES, 9.5),
         "axes.titlelocation": "left", "axes.titleweight": "bold",
         "axes.spines.top": False, "axes.spines.right": False,
         "axes.linewidth": 0.7, "xtick.major.width": 0.7, "ytick.major.width": 0.7,
@@ -76,7 +76,7 @@ def apply() -> None:
     })  # fmt: skip
 
 
-def nothing() -> Figure:
+def nothing() -> plt.Figure:
     """Return the picture of a table that is still empty."""
     figure = plt.figure(figsize=(WIDTH, 0.6))
     figure.text(0.5, 0.5, "Nothing to draw: these networks are not there yet.", ha="center")
@@ -118,30 +118,19 @@ def key(figure: plt.Figure, variants: Iterable[str]) -> None:
     figure.legend(handles=handles, ncols=4, loc="outside upper center")
 
 
-def panels(
-    table: pd.DataFrame, x: str, rows: dict[str, str], by: str, titles: dict, height=2.6, **labels
-) -> tuple[plt.Figure, np.ndarray]:
-    """Draw each column in `rows`, by its label, against `x`, one panel per value of `by`."""
-    size = {"figsize": (WIDTH, height), "sharex": "col", "sharey": "row", "squeeze": False}
-    figure, grid = plt.subplots(len(rows), len(titles), **size)
-    for row, (column, label) in zip(grid, rows.items(), strict=True):
-        for axes, value in zip(row, titles, strict=True):
-            here = table[table[by] == value]
-            lines(axes, here, x, column, **{"ylabel": label, "xlabel": x.capitalize(), **labels})
-    for axes, title in zip(grid[0], titles.values(), strict=True):
-        axes.set(title=title)
-    key(figure, table["variant"])
-    return figure, grid
-
-
 def label_ends(axes: plt.Axes, ends: list[tuple[float, float, str, str]]) -> None:
     """Write next to the end of each line, given as x, y, text and colour, without overlap."""
     figure = axes.figure
     figure.canvas.draw()
-    size, lowest = plt.rcParams["legend.fontsize"], -math.inf  # points; pixels
-    for x, y, text, colour in sorted(ends, key=lambda end: end[1]):
-        _, height = axes.transData.transform((x, y))
-        lowest = max(height, lowest + 1.25 * size * figure.dpi / 72)
-        place = {"xytext": (7, (lowest - height) * 72 / figure.dpi), "textcoords": "offset points"}
+    size, ends = plt.rcParams["legend.fontsize"], sorted(ends, key=lambda end: end[1])
+    heights = [axes.transData.transform((x, y))[1] for x, y, *_ in ends]
+    apart, places = 1.2 * size * figure.dpi / 72, list(heights)  # pixels
+    for i in range(1, len(places)):
+        places[i] = max(places[i], places[i - 1] + apart)
+    limit = axes.bbox.y1 + apart
+    for i in reversed(range(len(places))):
+        limit = places[i] = min(places[i], limit - apart)
+    for (x, y, text, colour), height, place in zip(ends, heights, places, strict=True):
+        place = {"xytext": (7, (place - height) * 72 / figure.dpi), "textcoords": "offset points"}
         look = {"va": "center", "color": colour, "fontsize": size, "annotation_clip": False}
         axes.annotate(text, (x, y), **place, **look)

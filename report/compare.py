@@ -1,56 +1,38 @@
-"""Show what differs between two results folders: numbers of the text, verdicts, settings, code.
+"""Show two studies' verdicts on every claim side by side, and at every budget.
 
-python -m report.compare results/a results/b --out comparison.html
+python -m report.compare results/a report/evidence/b --out comparison.html
 """
 
 import argparse
-import sys
 from pathlib import Path
-from typing import Any
 
 import jinja2
 
-from models.files import read_json, replacing
+from models.files import replacing
 from report.page import TEMPLATES, style
 from report.printing import DASH
-from report.results import flat
+from report.results import Results
+from report.values import SIGNS
 
 
-def differences(old: dict[str, Any], new: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """Return (name, old, new) where two mappings differ; a dash where one has nothing."""
-    return [
-        (name, str(old.get(name, DASH)), str(new.get(name, DASH)))
-        for name in old | new
-        if old.get(name) != new.get(name)
-    ]
-
-
-def read(results: Path) -> dict[str, dict[str, Any]]:
-    """Return what is compared of a results folder: each part by the names of its entries."""
-    values = read_json(results / "values.json")["values"]
-    claims = read_json(results / "claims.json")["claims"]
-    record = read_json(results / "provenance.json")
-    return {
-        "Numbers of the text": {value["key"]: value["text"] for value in values},
-        "Verdicts": {
-            f"{claim['id']}, budget {each['budget']}": each["verdict"]
-            for claim in claims
-            for each in claim["judged"]
-        },
-        "Settings": flat(record["config"]),
-        "Code": {name: digest[:12] for name, digest in record["code"].items()},
-        "Packages": record["packages"],
-        "Machine": flat(record["host"]),
-    }
+def strip(results: Results, name: str) -> list[tuple[str, str]]:
+    """Return a sign and what it means for each budget of a claim; a dash if there is no claim."""
+    judged = results.claims[name]["judged"] if name in results.claims else []
+    found = [(SIGNS[each["verdict"]], f"{each['verdict']}, {each['budget']}") for each in judged]
+    return found or [(DASH, "no such claim")]
 
 
 def compare(old: Path, new: Path) -> str:
-    """Return the page with a table of differences for each part of the results."""
-    before, after = read(old), read(new)
-    tables = {name: differences(before[name], after[name]) for name in before}
+    """Return the page with a row for each claim of either study."""
+    studies = [Results(old), Results(new)]
+    claims = studies[1].claims | studies[0].claims
+    rows = [
+        (name, claim["statement"], [strip(results, name) for results in studies])
+        for name, claim in claims.items()
+    ]
     templates = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True)
     page = templates.get_template("compare.html")
-    return page.render(style=style(), old=old, new=new, tables=tables)
+    return page.render(style=style(), studies=[str(old), str(new)], rows=rows)
 
 
 def main() -> None:
@@ -62,7 +44,7 @@ def main() -> None:
     try:
         page = compare(arguments.old, arguments.new)
     except ValueError as error:
-        sys.exit(f"error: {error}")
+        parser.exit(1, f"error: {error}\n")
     with replacing(arguments.out) as path:
         path.write_text(page, encoding="utf-8")
     print(arguments.out)

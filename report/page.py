@@ -15,7 +15,9 @@ SCRIPTS = Path(__file__).resolve().parent.parent / "analysis/figures"
 # What pandoc writes for formulas and figures.
 FORMULA = re.compile(r'(<span class="math \w+">)\\([(\[])(.*?)\\[)\]](?=</span>)', re.S)
 IMAGE = re.compile(r'<img src="([^"]+)" alt="([^"]*)" />')
-FIGURE = re.compile(r'(<figure id="fig:(\w+)">.*?)(?=</figure>)', re.S)
+FIGURE = re.compile(r'<figure id="fig:(\w+)">.*?</figure>', re.S)
+HEAD = re.compile(r"<th\b([^>]*)>")  # the cells of a table's head
+LABEL = re.compile(r'( (?:id|href)="#?(?:toc-)?(?:sec|fig|tbl|eq)):')
 
 
 def base64_of(path: Path) -> str:
@@ -62,6 +64,8 @@ def behind(name: str, results: Path) -> str:
     folder = f"results/{results.name}"
     command = f"snakemake --configfile {folder}/config.json --cores 1 --force "
     command += f"{folder}/figures/{name}.svg"
+    if (results / "SHA256SUMS").exists():  # see report/paper.py
+        command = f"make paper FROM=report/evidence/{results.name}"
     return (
         '<details class="behind"><summary>Data and script</summary><p>'
         f'<a href="data:application/gzip;base64,{data}" download="{name}.csv.gz">'
@@ -87,7 +91,11 @@ def complete(page: str, results: Path) -> str:
     """Return pandoc's HTML with its formulas, figures, style sheet and script inside."""
     page = FORMULA.sub(mathml, page)
     page = IMAGE.sub(lambda image: inline_figure(results / image[1], image[2]), page)
-    page = FIGURE.sub(lambda figure: figure[1] + behind(figure[2], results), page)
+    page = FIGURE.sub(lambda figure: figure[0] + behind(figure[1], results), page)
+    page = HEAD.sub(
+        lambda cell: f'<th scope="col{"group" if "colspan" in cell[1] else ""}"{cell[1]}>', page
+    )
+    page = LABEL.sub(r"\1-", page)  # HTML allows a colon in an id, and CSS wants it escaped
     script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
     # The tags are part of the marks, since the text may hold the words.
     for tag, content in ("style", style()), ("script", script):

@@ -115,7 +115,8 @@ def query(find: Callable[..., Value]) -> Callable[..., Value]:
     def remembered(self: Any, *arguments: Any, **where: Any) -> Value:
         words = [json.dumps(x, ensure_ascii=False) for x in arguments]
         words += [f"{name}={json.dumps(x, ensure_ascii=False)}" for name, x in where.items()]
-        key = f"{find.__name__}({', '.join(words)})"
+        study = f"{self._study}: " if self._study else ""
+        key = f"{study}{find.__name__}({', '.join(words)})"
         if key not in self._asked:
             try:
                 found = find(self, *arguments, **where)
@@ -123,7 +124,10 @@ def query(find: Callable[..., Value]) -> Callable[..., Value]:
                 if error.source is None:
                     raise
                 found = Value(DASH, DASH, "", error.source)
-            self._asked[key] = replace(found, key=key)
+            source = found.source
+            if self._study:
+                source = replace(source, file=f"report/evidence/{self._study}/{source.file}")
+            self._asked[key] = replace(found, key=key, source=source)
         return self._asked[key]
 
     return remembered

@@ -11,7 +11,6 @@ import argparse
 import gzip
 import hashlib
 import json
-import subprocess
 from collections import Counter
 from pathlib import Path
 
@@ -54,16 +53,13 @@ def publish(results: Path, evidence: Path = EVIDENCE) -> Path:
 
 
 def summary(results: Path) -> dict:
-    """Return a study's provenance with the commit, and without the record of each run."""
+    """Return a study's provenance without the record of each run."""
     record = read_json(results / "provenance.json")
     runs = record.pop("runs").values()
-    git = ["git", "describe", "--always", "--dirty"]
-    found = subprocess.run(git, cwd=EVIDENCE.parent, capture_output=True, text=True, check=False)
     devices = Counter(f"{run['device']}, PyTorch {run['torch']}" for run in runs)
     record["host"].pop("name")
     return {
         "layout": LAYOUT,
-        "commit": found.stdout.strip(),
         "trained_on": dict(sorted(devices.items())),
         "cpu_minutes": sum(run["cpu_seconds"] for run in runs) / 60,
         **record,
@@ -85,6 +81,12 @@ def read(folder: Path) -> Results:
         for column in columns:
             known(column, results.table(table), f"column of {folder / table}")
     return results
+
+
+def published(own: str, evidence: Path = EVIDENCE) -> dict[str, Results]:
+    """Return the published studies by name, without the one that has the name of one's own."""
+    folders = sorted(path.parent for path in evidence.glob(f"*/{SUMS}"))
+    return {folder.name: read(folder) for folder in folders if folder.name != own}
 
 
 def main() -> None:

@@ -50,6 +50,13 @@ class Results:
         data = self.folder.parent / f"data/{self.config['dataset']}.json"
         return read_json(published if published.exists() else data)
 
+    @functools.cached_property
+    def record(self) -> dict[str, Any]:
+        """Return provenance.json by dotted paths, with the sum of the runs' minutes."""
+        record = read_json(self.folder / "provenance.json")
+        minutes = sum(run["cpu_seconds"] for run in record.get("runs", {}).values()) / 60
+        return {"cpu_minutes": minutes} | flat(record)  # a published study has the sum alone
+
     def table(self, name: str) -> pd.DataFrame:
         """Return tables/<name>.csv, or the claims as a table with a row for each budget."""
         if name == "claims":

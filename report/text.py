@@ -9,8 +9,10 @@ from typing import Any
 import jinja2
 import jinja2.ext
 
-from models.files import nearest
+from models.files import nearest, read_constant
+from report.page import SCRIPTS
 from report.printing import Value, literal
+from report.publish import published
 from report.results import Results
 from report.values import Values
 
@@ -44,7 +46,8 @@ class KeepLineEnds(jinja2.ext.Extension):
 
 def environment(results: Results, sections: Path, asked: dict[str, Value]) -> jinja2.Environment:
     """Return Jinja as the sections use it; the values that they ask for are kept in `asked`."""
-    values = Values(results, sections.parent / "claims.yaml", asked)
+    claims = sections.parent / "claims.yaml"
+    values = Values(results, claims, asked, published(results.config["study"]))
     # Of blocks, values and comments. The usual braces occur in TeX and in the labels of pandoc.
     delimiters = "<%", "%>", "<<", ">>", "<#", "#>"
     result = jinja2.Environment(
@@ -63,6 +66,8 @@ def environment(results: Results, sections: Path, asked: dict[str, Value]) -> ji
     for name in ("config", "variants", "budgets", "is_at_edge"):
         result.globals[name] = getattr(results, name)
     result.globals |= {"table": table, "claims": list(results.claims.values())}
+    result.globals |= {"published": values._others}
+    result.globals |= {"studies": {results.config["study"]: values, **values._others}}
     return result
 
 
@@ -90,7 +95,9 @@ def markdown(results: Results, sections: Path, asked: dict[str, Value]) -> str:
     except Exception as error:  # of any type, since a template may compute
         raise ValueError(explain(error, templates, sections)) from None
     measures = {quantity.split(".")[0] for quantity in results.labels}
-    for name in measures - results.config["measures"].keys():
-        label = f"{{#fig:{name}"
-        text = text.replace(label + "}", label + ' gap="the study does not measure it"}')
+    for script in SCRIPTS.glob("[a-z]*.py"):
+        lacking = measures.intersection(read_constant(script, "TABLES"))
+        if lacking := sorted(lacking - results.config["measures"].keys()):
+            gap = f'gap="the study does not measure {", ".join(lacking)}"'
+            text = text.replace(f"{{#fig:{script.stem}}}", f"{{#fig:{script.stem} {gap}}}")
     return text

@@ -9,27 +9,45 @@ the reason as its source. Any other query without an answer raises a ValueError 
 """
 
 import math
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import jinja2
 
 from analysis.summary import CONFIDENCE, mean_interval, median_steps
-from models.files import read_json
-from report.claims import NOT_TESTED, POINTS, read_claims
-from report.printing import Source, UnansweredError, Value, listed, number, query, shown
+from report.claims import NOT_TESTED, OPEN, POINTS, read_claims
+from report.printing import DASH, Source, UnansweredError, Value, listed, number, query, shown
 from report.results import Results, flat, known
 
-SPOKEN = (POINTS, "decades", "decades of loss", "of the gradient's norm")  # units that prose says
+SPOKEN = ("points", "decades", "decades of loss", "of the gradient's norm")  # units in prose
+SIGNS = {"supported": "+", "contradicted": "−", OPEN: "?", NOT_TESTED: "·"}
+SETTLED = {"supported", "contradicted"}
 
 
 class Values:
-    """The queries, which the text may call. `claims` is claims.yaml; `asked` keeps the answers."""
+    """The queries, which the text may call. `claims` is claims.yaml; `asked` keeps the answers.
 
-    def __init__(self, results: Results, claims: Path, asked: dict[str, Value]) -> None:
+    `published` has the results of other studies. Of these, `study` is the name.
+    """
+
+    def __init__(
+        self,
+        results: Results,
+        claims: Path,
+        asked: dict[str, Value],
+        published: Mapping[str, Results] = MappingProxyType({}),
+        study: str = "",
+    ) -> None:
         self._results = results
         self._sentences = {claim.id: claim.sentences for claim in read_claims(claims)}
         self._asked = asked
+        self._study = study
+        self._others = {
+            name: Values(other, claims, asked, study=name) for name, other in published.items()
+        }
 
     def _from(self, table: str, column: str, where: dict, statistic: str = "") -> Source:
         """Return the source of what was taken from the rows of a table."""
@@ -68,14 +86,19 @@ class Values:
         return shown(column, found[0], self._from(table, column, where))
 
     def _over_seeds(self, statistic: str, column: str, *network: Any) -> Value:
-        """Return the mean of a column, or half the width of its interval."""
+        """Return the mean of a column, or half the width of its interval.
+
+        A mean has the digits of its interval: where that is a percent or more, an error has none.
+        """
         cells = self._results.of_runs(column, *network)
         where = dict(zip(("variant", "depth", "budget"), network, strict=True))
         source = self._from("runs", column, where, f"{statistic} over seeds")
         if cells.isna().any():  # a run that diverged has an error and no loss
             raise UnansweredError(source=source)
         mean, _, high, _ = mean_interval(cells)
-        return shown(column, mean if statistic == "mean" else high - mean, source)
+        value = shown(column, mean if statistic == "mean" else high - mean, source)
+        wide = column.endswith("error") and high - mean >= 0.01
+        return replace(value, text=number(value.value, "z.0f")) if wide else value
 
     @query
     def mean(self, column: str, variant: str, depth: int, budget: int | None = None) -> Value:
@@ -148,7 +171,7 @@ class Values:
 
     @query
     def of_claim(self, name: str, column: str, budget: int | None = None) -> Value:
-        """Print a field of a claim, such as effect, ci_low, n or not_tested."""
+        """Print a field of a claim, such as effect, ci_low, budget or not_tested."""
         claim, where = self.claim(name, budget), {"id": name, "budget": budget}
         x, source = known(column, claim, "field of a claim"), self._from("claims", column, where)
         if x is None:
@@ -157,26 +180,54 @@ class Values:
             if claim["unit"] == POINTS:
                 return shown("points", x, source)
             return Value(x, number(x, "z.2f"), claim["unit"], source)
-        if column == "p_adjusted":
-            return Value(x, number(x, ".3f") if x >= 0.001 else "< 0.001", "", source)
         return shown(column, x, source)
 
-    def effect(self, name: str, form: str = "{} ({})") -> str:
+    def effect(self, name: str) -> str:
         """Print a claim's effect with unit and interval, or a dash if it was not tested."""
         mean, low, high = (self.of_claim(name, part) for part in ("effect", "ci_low", "ci_high"))
-        if self.claim(name)["verdict"] == NOT_TESTED:
-            return f"{mean} ({NOT_TESTED})"
-        unit = self.claim(name)["unit"]
-        effect = f"{mean} {unit}" if unit in SPOKEN else mean
-        return form.format(effect, f"{self.confidence()}% interval {low} to {high}")
+        unit = {POINTS: "points"}.get(self.claim(name)["unit"], self.claim(name)["unit"])
+        unit = f"&nbsp;{unit}" if unit in SPOKEN else ""
+        return f"{mean}{unit}, {low}&nbsp;to&nbsp;{high}"
 
-    def verdict(self, name: str, cell: bool = False, budget: int | None = None) -> str:
-        """Print a verdict as a link to the claim's row: in Markdown or, in a `cell`, in HTML."""
+    def tested(self, names: list[str]) -> list[str]:
+        """Return those of some claims on which this study or a published one has a verdict."""
+        studies = [self, *self._others.values()]
+        claims = [study._results.claims.get(name, {}) for study in studies for name in names]
+        found = {claim["id"] for claim in claims if claim.get("verdict", NOT_TESTED) != NOT_TESTED}
+        return [name for name in names if known(name, self._results.claims, "claim")["id"] in found]
+
+    def verdict(self, name: str, budget: int | None = None) -> str:
+        """Print a verdict as a link to the claim's row."""
         verdict = self.claim(name, budget)["verdict"]
-        kind = verdict.replace(" ", "-")
-        if cell:
-            return f'<a href="#claim-{name}" class="verdict {kind}">{verdict}</a>'
-        return f"[{verdict}](#claim-{name}){{.verdict .{kind}}}"
+        return f"[{verdict}](#claim-{name}){{.verdict .{verdict.replace(' ', '-')}}}"
+
+    def signs(self, name: str) -> str:
+        """Print a sign for a claim's verdict at each budget, as HTML that links to its row."""
+        if name not in self._results.claims:
+            return DASH
+        return " ".join(
+            f'<a href="#claim-{name}" class="verdict {each["verdict"].replace(" ", "-")}" '
+            f'title="{each["verdict"]}">{SIGNS[each["verdict"]]}</a>'
+            for each in self.claim(name)["judged"]
+        )
+
+    def agreement(self, study: str) -> dict[str, Any]:
+        """Return how many claims this and a published study both settle, and how many alike.
+
+        `differ` lists the others. Each study is taken at its longest budget.
+        """
+        theirs = known(study, self._others, "published study")._results.claims
+        pairs = {
+            name: (claim["verdict"], theirs[name]["verdict"])
+            for name, claim in self._results.claims.items()
+            if name in theirs and {claim["verdict"], theirs[name]["verdict"]} <= SETTLED
+        }
+        differ = [name for name, (mine, other) in pairs.items() if mine != other]
+        source = Source(f"report/evidence/{study}/claims.json", "verdict", {}, "claims")
+        counts = {"both": len(pairs), "alike": len(pairs) - len(differ)}
+        found = {key: Value(n, str(n), "", source, f"{key}({study})") for key, n in counts.items()}
+        self._asked |= {value.key: value for value in found.values()}
+        return found | {"differ": differ}
 
     @jinja2.pass_environment
     def says(self, environment: jinja2.Environment, name: str) -> str:
@@ -192,18 +243,28 @@ class Values:
 
     @jinja2.pass_environment
     def finding(self, environment: jinja2.Environment, name: str) -> str:
-        """Print `says` and, in brackets, effect, verdict, and the verdicts that differ from it."""
-        sentence, verdict = self.says(environment, name), self.verdict(name)
+        """Print `says` and, in brackets, effect, verdict, and the verdicts that differ from it.
+
+        Where this study has not tested the claim, a published study that has speaks, by its name.
+        """
         claim, others = self.claim(name), ""
+        if claim["verdict"] == NOT_TESTED:
+            for study in self._others.values():
+                if name in study._results.claims and study.claim(name)["verdict"] != NOT_TESTED:
+                    return study.finding(environment, name)
+            return self.says(environment, name)
         for each in claim["judged"][:-1]:
             if each["verdict"] not in (claim["verdict"], NOT_TESTED):
                 budget = self.of_claim(name, "budget", each["budget"])
-                others += f"; {self.verdict(name, budget=each['budget'])} at a budget of {budget}"
-        if claim["verdict"] == NOT_TESTED:
-            return f"{sentence.replace(NOT_TESTED, verdict, 1).removesuffix('.')}{others}."
-        if str(self.of_claim(name, "effect")) not in sentence:
-            verdict = self.effect(name, "{}, {}; ") + verdict
-        return f"{sentence.removesuffix('.')} ({verdict}{others})."
+                others += f"; {self.verdict(name, each['budget'])} at a budget of&nbsp;{budget}"
+        source = f"study *{self._study}*: " if self._study else ""
+        words = f"{source}{self.effect(name)}; {self.verdict(name)}{others}"
+        return f"{self.says(environment, name).removesuffix('.')} ({words})."
+
+    @jinja2.pass_environment
+    def found(self, environment: jinja2.Environment, names: list[str]) -> str:
+        """Print `finding`, a line each, of those of some claims that were tested."""
+        return "\n".join(self.finding(environment, name) for name in self.tested(names))
 
     @query
     def setting(self, key: str) -> Value:
@@ -216,12 +277,13 @@ class Values:
 
     @query
     def record(self, key: str) -> Value:
-        """Print an entry of provenance.json by its dotted path, or the sum runs.cpu_minutes."""
-        record = read_json(self._results.folder / "provenance.json")
-        minutes = sum(run["cpu_seconds"] for run in record["runs"].values()) / 60
-        entries = flat(record) | {"runs.cpu_minutes": minutes}
-        x = known(key, entries, "record")
+        """Print an entry of provenance.json by its dotted path, or the sum cpu_minutes."""
+        x = known(key, self._results.record, "record")
         return shown(key.split(".")[-1], x, Source("provenance.json", key))
+
+    def has_record(self, key: str) -> bool:
+        """Return whether provenance.json has an entry, which another machine may lack."""
+        return key in self._results.record
 
     @query
     def data(self, key: str) -> Value:

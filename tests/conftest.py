@@ -24,7 +24,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def copy_project(folder: Path) -> Path:
     """Copy all that Snakemake needs into a folder, and return the folder."""
-    for file in ("Snakefile", "environment.yml"):
+    for file in ("Snakefile", "environment.yml", "pyproject.toml"):
         shutil.copy2(ROOT / file, folder)
     for part in ("models", "analysis", "report", "workflow"):
         shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))

@@ -9,8 +9,8 @@ import pytest
 from conftest import copy_project, snakemake
 from test_dag import FIGURES, TABLES, planned
 
-SECTION = "report/sections/limitations.md"
-END = "# What would change our mind"  # a new paragraph goes before it
+SECTION = "report/sections/answer.md"
+END = "**What would change our mind.**"  # a new paragraph goes before it
 
 
 def add(project: Path, changes: dict[str, tuple[str, str]]) -> int:
@@ -106,7 +106,7 @@ FIGURE = '''"""Draw the training error of each run."""
 import matplotlib.pyplot as plt
 import pandas as pd
 
-TABLE = "runs"
+TABLES = ("runs",)
 ROWS = ("variants", "depths")
 
 
@@ -189,5 +189,5 @@ def test_a_measure_a_figure_and_a_claim_touch_seven_files_and_reach_the_paper(
     printed = json.loads((study / "values.json").read_text())["values"]
     (value,) = (v for v in printed if v["key"].startswith('quantity("weight_size.norm", "plain"'))
     assert value["value"] == pytest.approx((values[2] + values[3]) / 2)
-    assert 'id="fig:points"' in page
+    assert 'id="fig-points"' in page
     assert "whether weights grow" in page or "grow with depth" in page

@@ -41,11 +41,9 @@ Path(f"results/quick/cells/{spec['variant']}/depth{spec['depth']}.json").touch()
 """
 EDITS = {
     "nothing": ("Snakefile", "", "", {}),
-    "a sentence": ("report/sections/limitations.md", "\n\n", "\n\nMore.\n\n", PAPER),
+    "a sentence": ("report/sections/answer.md", "\n\n", "\n\nMore.\n\n", PAPER),
     "the rounding of values": ("report/values.py", *COMMENT, PAPER),
-    "a claim": (
-        "report/claims.yaml", "smallest_effect: 1", "smallest_effect: 2", {"figure": 1, **WRITING},
-    ),
+    "a claim": ("report/claims.yaml", "smallest_effect: 1", "smallest_effect: 2", WRITING),
     "a figure": ("analysis/figures/interventions.py", *COMMENT, {"figure": 1, **PAPER}),
     "the tables": ("analysis/tables.py", *COMMENT, TABLES),
     "the training": (

@@ -7,6 +7,7 @@ import http.server
 import io
 import json
 import os
+import struct
 import tarfile
 import threading
 import unicodedata
@@ -221,10 +222,15 @@ def test_damaged_exif_leaves_an_image_as_it_is(suffix: str, content: bytes, tmp_
 def test_images_are_turned_upright_whatever_else_exif_says(turn: int, tmp_path: Path) -> None:
     pixels = np.zeros((16, 16, 3), np.uint8)
     pixels[:8, :4] = 255
-    picture, exif = Image.fromarray(pixels), Image.Exif()
-    exif[0x0112] = turn
+    picture = Image.fromarray(pixels)
+    # Two entries: the orientation, and a resolution that is not a number.
+    entries = struct.pack("<HHIHHHHII", 0x0112, 3, 1, turn, 0, 0x011A, 5, 1, 38)
+    exif = b"Exif\0\0II*\0\x08\0\0\0\2\0" + entries + bytes(4) + b"\xff" * 4 + bytes(4)
     picture.save(tmp_path / "a.png", exif=exif)
-    upright = np.asarray(ImageOps.exif_transpose(Image.open(tmp_path / "a.png")))
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    picture.save(tmp_path / "b.png", exif=exif)
+    upright = np.asarray(ImageOps.exif_transpose(Image.open(tmp_path / "b.png")))
     image = readers.read_image(tmp_path / "a.png", ImageFolder(path="", size=16))
     np.testing.assert_array_equal(image, upright.transpose(2, 0, 1))
 

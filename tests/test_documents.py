@@ -76,7 +76,7 @@ def test_the_contents_follow_the_reader(visit) -> None:
     tab = visit()
     marked = tab.locator("nav a[aria-current]")
     assert marked.count() == 1
-    for section in ("sec:identity", "sec:errata"):
+    for section in ("sec-identity", "sec-rivals"):
         tab.evaluate(f"document.getElementById('{section}').scrollIntoView()")
         tab.locator(f"nav a[aria-current][href='#{section}']").wait_for(timeout=3000)
         assert marked.count() == 1
@@ -87,8 +87,8 @@ def test_the_contents_follow_the_reader(visit) -> None:
 # What is pointed at, and what its card then says.
 CARDS = [
     ("main a.verdict", "Predicted"),
-    ("main p a.reference[href='#fig:interventions']", "Training error of every network"),
-    ("main p a.reference[href='#sec:errata']", "Errata to the diary"),
+    ("main p a.reference[href='#fig-interventions']", "Training error at depth"),
+    ("main p a.reference[href='#sec-errata']", "Errata to the diary"),
     ("main p a[href='#ref-he2016deep']", "Deep Residual Learning"),
     ("main p .value[data-key^='mean(\"train_error\"']", "mean over seeds of train_error"),
 ]
@@ -120,7 +120,7 @@ def test_cards_come_by_keyboard_and_by_tap(visit) -> None:
         if tab.evaluate("document.activeElement.classList.contains('verdict')"):
             break
     assert card.is_visible()
-    assert "Verdict" in card.inner_text()
+    assert "Predicted" in card.inner_text()
     tab.keyboard.press("Tab")
     tab.keyboard.press("Escape")
     assert card.is_hidden()
@@ -129,6 +129,15 @@ def test_cards_come_by_keyboard_and_by_tap(visit) -> None:
     assert tab.evaluate(WIDTH) <= 400
     tab.locator("h1").click()
     assert card.is_hidden()
+
+
+def test_an_appendix_is_folded_until_a_link_leads_into_it(visit) -> None:
+    tab = visit()
+    row = tab.locator("#claim-plain_bn_degrades")
+    assert row.is_hidden()
+    tab.locator("main p a.verdict[href='#claim-plain_bn_degrades']").first.click()
+    row.wait_for(state="visible", timeout=2000)
+    assert row.bounding_box()["y"] < 900
 
 
 def test_the_page_reads_without_javascript_and_on_paper(visit) -> None:

@@ -26,6 +26,12 @@ VERDICTS = ("supported", "contradicted", "inconclusive")
 SENTENCES = [getattr(claim.sentences, verdict) for claim in CLAIMS.values() for verdict in VERDICTS]
 
 
+@pytest.fixture(autouse=True)
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no published study speak."""
+    monkeypatch.setattr("report.text.published", lambda own: {})
+
+
 @pytest.fixture
 def study(quick_study: Path, tmp_path: Path) -> Path:
     """Return a copy of the files that the paper of the quick study is made from."""
@@ -62,7 +68,8 @@ def judge(study: Path) -> dict[str, dict]:
 
 
 def test_sentences_are_whole_bind_their_numbers_and_are_asked_for() -> None:
-    assert set(re.findall(r'finding\("(\w+)"\)', "\n".join(LINES))) == CLAIMS.keys()
+    asking = [line for line in LINES if re.search(r"(finding|found|asked)\(", line)]
+    assert set(re.findall(r'"(\w+)"', "\n".join(asking))) == CLAIMS.keys()
     assert len(set(SENTENCES)) == len(SENTENCES)
     for sentence in SENTENCES:
         assert not any(sentence.removesuffix(".") in line for line in LINES), sentence
@@ -73,24 +80,15 @@ def test_sentences_are_whole_bind_their_numbers_and_are_asked_for() -> None:
 @pytest.mark.parametrize("verdict", VERDICTS)
 def test_the_text_says_the_sentence_of_each_verdict(study: Path, verdict: str) -> None:
     text = text_if(study, verdict)
-    # The text asks for claims about interventions where the study has them.
-    asked = [claim for claim in CLAIMS.values() if f"](#claim-{claim.id})" in text]
-    assert len(asked) >= 40
-    for claim in asked:
+    for claim in CLAIMS.values():
+        assert f"](#claim-{claim.id})" in text
         for other in VERDICTS:
             sentence = getattr(claim.sentences, other).removesuffix(".")
             if "<<" not in sentence:
                 assert (f"\n{sentence}" in text) == (other == verdict), sentence
     rows = re.findall(r'<tr>\n<td><span id="claim-.*?</tr>', text, re.S)
     assert len(rows) == len(CLAIMS)
-    assert all(f"<td>{verdict}</td>" in row for row in rows)
-
-
-@pytest.mark.parametrize(("seeds", "decides"), [(5, False), (6, True)])
-def test_p_values_are_shown_where_they_can_decide(study: Path, seeds: int, decides: bool) -> None:
-    """The least p-value is 2 / 2**n, which six seeds bring below 0.05."""
-    rewrite(study / "config.json", lambda config: config.update(seeds=[*range(seeds)]))
-    assert ('<th align="right">$p$</th>' in text_of(study)) == decides
+    assert all(row.count(f'title="{verdict}"') == 2 for row in rows)  # budgets
 
 
 @pytest.mark.parametrize("claim", ["plain_bn_degrades", "interaction"])
@@ -104,7 +102,7 @@ def test_a_claim_that_flips_changes_its_own_sentences_alone(study: Path, claim: 
     assert changed
     for verdict, *texts in zip(VERDICTS, *changed, strict=True):
         sentence = getattr(CLAIMS[claim].sentences, verdict).removesuffix(".")
-        assert all(text.startswith(sentence) for text in texts)
+        assert all(text.lstrip("*").startswith(sentence) for text in texts)
 
 
 def test_one_perturbed_run_changes_what_depends_on_it_and_nothing_else(study: Path) -> None:
@@ -122,7 +120,7 @@ def test_one_perturbed_run_changes_what_depends_on_it_and_nothing_else(study: Pa
     text_of(study, new)
     assert old.keys() == new.keys()
     changed = {key for key in old if old[key].value != new[key].value}
-    mine = r"plain_bn_constructed|identity_stable|count\(\"claims\"|p_adjusted"
+    mine = r"plain_bn_constructed|identity_stable|count\(\"claims\""
     assert [key for key in changed if not re.search(mine, key)] == []
     # Ten points in one of two seeds move the mean by five.
     for key in [
@@ -138,19 +136,19 @@ def test_every_reference_has_its_target(study: Path, whole: bool) -> None:
         baselines = Results(study).config["variants"]
         one_rate = {"seeds": [100], "lrs": [0.1], "halving": False}
         rewrite(study / "config.json", lambda x: x.update(interventions=[], tuning=one_rate))
-        rewrite(study / "config.json", lambda x: x["measures"].pop("hessian"))
+        rewrite(study / "config.json", lambda x: x["measures"].pop("ics"))
         for path in (study / "tables").glob("*.csv"):
             table = pd.read_csv(path)
             if "variant" in table and path.stem != "missing":
                 kept = table["variant"].isin(baselines)
                 if "quantity" in table:
-                    kept &= ~table["quantity"].str.startswith("hessian.")
+                    kept &= ~table["quantity"].str.startswith("ics.")
                 table[kept].to_csv(path, index=False)
         judge(study)
     text = text_of(study)
-    assert ("tbl:interventions" in text) == whole
-    assert ("fig:lr_sensitivity" in text) == whole
-    assert ('{#fig:hessian gap="the study does not measure it"}' in text) != whole
+    assert ("#fig:interventions" in text) == whole
+    assert ("#fig:lr_sensitivity" in text) == whole
+    assert ('{#fig:training gap="the study does not measure ics"}' in text) != whole
     document(text)  # stops at a reference without a target, and at a digit without a source
 
 

@@ -118,8 +118,7 @@ def test_baselines_share_shortcut_and_norm_with_their_interventions() -> None:
 def test_every_figure_draws_a_table_of_the_study() -> None:
     scripts = {path.stem for path in (ROOT / "analysis/figures").glob("[a-z]*.py")}
     assert FULL.figures().keys() == scripts
-    assert FULL.measures("plain").keys() <= scripts
-    assert FULL.figures()["error_by_budget"] == "runs"
+    assert FULL.figures()["steps_to_fit"] == ("steps_to_fit", "runs")
 
 
 def test_an_import_closure_holds_what_a_module_needs_and_no_more() -> None:
@@ -128,11 +127,11 @@ def test_an_import_closure_holds_what_a_module_needs_and_no_more() -> None:
     assert "models/network.py" in training
     assert not [file for file in training if not file.startswith("models/")]
     assert "models/import_checkpoint.py" not in training
-    style = ["analysis/figures/error_by_budget.py", "analysis/style.py", "analysis/summary.py"]
-    figure = import_closure("analysis.figures.error_by_budget")
+    style = ["analysis/figures/steps_to_fit.py", "analysis/style.py", "analysis/summary.py"]
+    figure = import_closure("analysis.figures.steps_to_fit")
     assert set(style) <= set(figure)
     assert not [file for file in figure if "network" in file or "training" in file]
-    both = import_closure("models.training.cell", "analysis.figures.error_by_budget")
+    both = import_closure("models.training.cell", "analysis.figures.steps_to_fit")
     assert both == sorted({*training, *figure})
 
 
@@ -145,7 +144,8 @@ def test_imports_point_one_way() -> None:
 
 @pytest.mark.parametrize("dataset", ["cifar10", "mnist1d"])
 def test_a_time_limit_is_five_times_the_work(dataset: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    source, tuning = SOURCES[dataset], {"seeds": [100], "lrs": [0.1, 0.2, 0.4, 0.8]}
+    source = SOURCES[dataset]
+    tuning = {"seeds": [100], "lrs": [0.1, 0.2, 0.4, 0.8], "halving": False}
     small = {
         "width": 8, "device": "cpu", "dataset": dataset, "training": {"batch_size": 50},
         "seeds": [0, 1], "budgets": [2, 8],
@@ -172,6 +172,13 @@ def test_a_time_limit_is_five_times_the_work(dataset: str, monkeypatch: pytest.M
     # Measuring a network takes as long as 600 steps, whatever the budgets.
     steps = source.examples // 50
     assert epochs("measure", "plain_bn_twice") == 2 * 2 * 600 / steps
+
+
+def test_long_cells_and_those_that_others_grow_from_start_first() -> None:
+    cells = sorted(FULL.cells(), key=lambda cell: FULL.priority(*cell), reverse=True)
+    assert cells[0] == ("plain_bn", 20)
+    depths = [depth for name, depth in cells[1:] if name == "residual_bn"]
+    assert depths == sorted(FULL.study.depths, reverse=True)
 
 
 def test_a_memory_limit_holds_what_a_step_keeps() -> None:

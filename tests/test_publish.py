@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from tiny import rewrite
 
+from report.paper import paper
 from report.publish import SUMS, publish, read
 from report.results import Results
 
@@ -41,6 +42,21 @@ def test_the_same_results_publish_the_same_bytes(quick_study: Path, evidence: Pa
     publish(quick_study, evidence.parent)
     after = {path: path.read_bytes() for path in evidence.rglob("*") if path.is_file()}
     assert before == after
+
+
+def words(page: Path) -> str:
+    """Return the text of a page, without the commands that draw its figures again."""
+    text = re.sub(r"<code>(snakemake|make paper) .*?</code>", "", page.read_text(encoding="utf-8"))
+    return re.sub(r"<[^>]*>", " ", text)
+
+
+def test_the_paper_of_published_results_is_that_of_their_study(
+    quick_study: Path, evidence: Path, tmp_path: Path
+) -> None:
+    paper(evidence, tmp_path / "out")
+    assert words(tmp_path / "out/paper.html") == words(quick_study / "report/index.html")
+    assert (tmp_path / "out/values.json").read_bytes() == (quick_study / "values.json").read_bytes()
+    assert (tmp_path / "out/paper.pdf").read_bytes().startswith(b"%PDF")
 
 
 def sums_again(folder: Path) -> None:

@@ -12,6 +12,7 @@ from scipy.stats import kendalltau
 from analysis import rank_correlation as ranks
 from models.variant import read_variants
 
+TRAINING = {"schedule": "cosine", "warmup_steps": 20}
 RNG = np.random.default_rng(7)
 
 
@@ -32,7 +33,7 @@ def test_a_group_differs_in_one_factor_only() -> None:
 def test_all_networks_differ_in_some_factor() -> None:
     """A pair without a difference would be a group of every factor."""
     variants = read_variants().values()
-    networks = [ranks.levels(variant, depth) for variant in variants for depth in (8, 14)]
+    networks = [ranks.levels(each, depth, TRAINING) for each in variants for depth in (8, 14)]
     assert len({tuple(each.values()) for each in networks}) == len(networks)
     groups = ranks.group(networks)
     assert len(groups["depth"]) == len(networks) / 2
@@ -44,9 +45,11 @@ def test_a_default_that_is_written_out_is_no_other_level(tmp_path: Path) -> None
     path = tmp_path / "variants.yaml"
     path.write_text(
         "short: {label: a, factors: {shortcut: none}}\n"
-        "long: {label: b, factors: {shortcut: none, norm: batch, init: he}, times: {epochs: 1}}\n"
+        "long: {label: b, factors: {shortcut: none, norm: batch, init: he}, times: {epochs: 1},\n"
+        "       training: {optimiser: sgd, schedule: cosine, warmup_steps: 20, clipped: false}}\n"
     )
-    short, long = (ranks.levels(variant, 8) for variant in read_variants(path).values())
+    variants = read_variants(path).values()
+    short, long = (ranks.levels(variant, 8, TRAINING) for variant in variants)
     assert short == long
 
 
@@ -93,7 +96,7 @@ def tables() -> tuple[pd.DataFrame, pd.DataFrame]:
 def correlations(quantities: pd.DataFrame, runs: pd.DataFrame, *names: str) -> pd.DataFrame:
     """Return the table for predictions of the quantities `names`."""
     predictions = [SimpleNamespace(quantity=name, sign=1, theory="a theory") for name in names]
-    table = ranks.rank_correlations(quantities, ranks.outcomes(runs, 20, 56), predictions)
+    table = ranks.rank_correlations(quantities, ranks.outcomes(runs, 20, 56), predictions, TRAINING)
     return table.set_index(["quantity", "target", "method"])
 
 

@@ -52,7 +52,7 @@ The end.
 
 ERROR = '<< mean("train_error", "plain_bn", 8) >>'
 LOST = 'quantity("gradient_flow.rate", "residual_bn", 20)'
-GAP = "::: {#fig:hessian}\n**Flow.** << data('name') >>\n\n::: alt\nLines.\n:::\n:::"
+GAP = "::: {#fig:training}\n**Flow.** << data('name') >>\n\n::: alt\nLines.\n:::\n:::"
 RESULTS = f"""\
 # Results {{#sec:results}}
 
@@ -166,14 +166,14 @@ def paper(tmp_path_factory: pytest.TempPathFactory) -> Documents:
 
 SENTENCES = [
     "We trained 3 networks, as Section 1 tells.",
-    "The error of Equation (1) was 20.0% in Figure 1, in Table 1 and in Appendix A.1,",
+    "The error of Equation (1) was 20% in Figure 1, in Table 1 and in Appendix A.1,",
     "and ResNet-56 is a name (He et al. 2016, with proofs).",
     "The claim is supported, the study tiny. The error is large.",
     "Figure 1. Errors. Mean over 3 seeds of",
     "Table 1. Errors of 3 seeds.",
     "The rate is –%.",
     "Figure 2. Flow.",
-    "Not shown: the study does not measure it.",
+    "Not shown: the study does not measure activity, ics, smoothness.",
     "A.1 Details",
     "Deep Residual Learning for Image Recognition",
 ]
@@ -197,7 +197,7 @@ def test_a_value_tells_its_query_and_its_source(paper: Documents) -> None:
     query = 'mean("train_error", "plain_bn", 8)'
     rows = "tables/runs.csv; variant = plain_bn; depth = 8; budget = 16"
     source = f"{rows}: mean over seeds of train_error"
-    assert spans[keys.index(query)] == (query, source, "20.0")
+    assert spans[keys.index(query)] == (query, source, "20")
     reason = "tables/missing.csv; kind = measurement; variant = residual_bn: out of <memory>"
     assert spans[keys.index(LOST)] == (LOST, reason, "–")
     # In the text and in the cells; an alternative text has no spans.
@@ -218,7 +218,7 @@ def test_the_page_holds_its_figures_and_formulas_and_asks_for_nothing(paper: Doc
     (figure,) = re.findall("<svg.*?</svg>", paper.html, re.S)
     assert "".join(figure.splitlines()) == (
         '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
-        'viewBox="0 0 204 102" role="img" aria-label="A line that rises to 20.0." '
+        'viewBox="0 0 204 102" role="img" aria-label="A line that rises to 20." '
         'fill="currentColor" style="max-width: 21.5rem; stroke-linecap: butt">'
         '<clipPath id="error-c"><path d="M0 0H9V9Z"/></clipPath>'
         '<path id="error-p" fill="currentColor" d="M1 1L9 9Z"/>'
@@ -245,10 +245,10 @@ def test_the_page_holds_its_figures_and_formulas_and_asks_for_nothing(paper: Doc
 
 
 def test_the_long_table_breaks_and_repeats_its_header(paper: Documents) -> None:
-    with_rows = [text for text in paper.sheets if text.count("20.0") > 10]
+    with_rows = [text for text in paper.sheets if text.count("20") > 10]
     assert len(with_rows) >= 2
     assert all("Network" in text for text in with_rows)
-    assert sum(text.count("plain 20.0") for text in paper.sheets) == 90
+    assert sum(text.count("plain 20") for text in paper.sheets) == 90
 
 
 def test_cells_keep_their_side_and_span_in_the_pdf() -> None:
@@ -323,7 +323,7 @@ MISTAKES = [  # as above
     ("paper", '"results.md"', '"resluts.md"', "resluts.md; did you mean results.md?"),
     ("results", END, "<< none >>", "results.md:35: a template prints None"),
     ("results", END, f"$n = {VALUE}$", "a value cannot stand inside a formula or code"),
-    ("results", "fig:hessian", "fig:eror", "missing figure: figures/eror.svg; did you mean error?"),
+    ("results", "fig:training", "fig:eror", "missing figure: figures/eror.svg; did you mean error"),
     ("results", "[^note]: A", "A", "a footnote mark without its text"),
     ("results", "::: alt", "::: other", "fig:error has no alternative text"),
     ("results", f"**Errors.** Mean over {VALUE} seeds of $x^2$.", "", "fig:error has no caption"),

@@ -11,6 +11,7 @@ from tiny import HOSTILE, write_study
 from report.printing import Value, listed, literal, number, significant
 from report.results import Results
 from report.text import environment
+from report.values import Values
 
 # Three differences with mean -30 and standard deviation 10 points: t(0.975, 2) = 4.30265.
 HALF_WIDTH = 4.30265 * 10 / 3**0.5
@@ -27,21 +28,22 @@ def text(results: Results) -> Environment:
     return environment(results, results.folder.parent.parent / "sections", ASKED)
 
 
-def ask(text: Environment, query: str) -> str:
-    """Return what a query prints, and keep only its value in ASKED."""
-    ASKED.clear()
+def ask(text: Environment, query: str, asked: dict[str, Value] = ASKED) -> str:
+    """Return what a query prints, and keep only its values in `asked`."""
+    asked.clear()
     return text.from_string(f"<< {query} >>").render()
 
 
 def words(markdown: str) -> str:
     """The Markdown without its spans and links."""
-    return unescape(re.sub(r"\[([^]]*)\]\([^)]*\)\{[^}]*\}|<[^>]*>", r"\1", markdown))
+    plain = re.sub(r"\[([^]]*)\]\([^)]*\)\{[^}]*\}|<[^>]*>", r"\1", markdown)
+    return unescape(plain).replace("\xa0", " ")
 
 
 ANSWERS = {  # query: its value and its text, or the text that is both
-    'mean("test_error", "plain_bn", 20)': (85, "85.0"),
+    'mean("test_error", "plain_bn", 20)': (85, "85"),
     'mean("train_loss", "plain_bn", 20)': (5.3 / 3, "1.767"),
-    'half("train_error", "plain_bn", 20)': (HALF_WIDTH, "24.8"),
+    'half("train_error", "plain_bn", 20)': (HALF_WIDTH, "25"),
     'mean("train_error", "plain_bn", 20, budget=2)': (90, "90.0"),
     "steps(2)": (10, "10"),
     'steps_to_fit("plain_bn", 8)': (60.4, "60"),  # two of three seeds are no bound
@@ -52,7 +54,6 @@ ANSWERS = {  # query: its value and its text, or the text that is both
     'count_correlations("gap", "overall", "predicted")': (1, "1"),
     'count_correlations("gap", "overall", "opposite")': (1, "1"),
     'of_claim("deeper", "smallest_effect")': (1, "1"),
-    'of_claim("deeper", "p_adjusted")': (0.75, "0.750"),  # 2 / 2**3 over three tested claims
     'of_claim("better", "effect", budget=2)': (110 / 3, "36.7"),
     'count("runs", status="diverged")': (1, "1"),
     'count("runs", budget="all")': (24, "24"),
@@ -68,7 +69,7 @@ ANSWERS = {  # query: its value and its text, or the text that is both
     'setting("seeds.n")': (3, "3"),
     'setting("tuning.lrs")': "0.03 and 0.1",
     'record("packages.torch")': "2.13.0+cpu",
-    'record("runs.cpu_minutes")': (0.75, "0.8"),
+    'record("cpu_minutes")': (0.75, "0.8"),
     'data("length")': (40, "40"),
     'data("name")': HOSTILE,
     'label("plain_bn")': "plain + BN",
@@ -92,14 +93,13 @@ def test_a_query_has_the_answer_of_a_hand(text: Environment, query: str) -> None
 
 NO_RUN = "the study has no run of plain_bn_width4 at depth 20"
 COMPOSED = {
-    'effect("narrow")': "– (not tested)",
     'verdict("better", budget=2)': "contradicted",
     # 50 - 80/2 - 20/2 is 0, and the seeds differ as in the change.
-    'finding("slow")': "Perhaps (0.0 percentage points, 95% interval −24.8 to 24.8; inconclusive).",
+    'finding("slow")': "Perhaps (0.0 points, −24.8 to 24.8; inconclusive).",
     'finding("narrow")': f"This was not tested: {NO_RUN}.",
     # 50 - 90 at the longest budget, and 50 - 40 / 3 at the other.
     'finding("better")': (
-        "Yes, it is better (−40.0 percentage points, 95% interval −64.8 to −15.2; supported; "
+        "Yes, it is better (−40.0 points, −64.8 to −15.2; supported; "
         "contradicted at a budget of 2)."
     ),
 }
@@ -110,18 +110,14 @@ def test_words_around_values(text: Environment, query: str) -> None:
     assert words(ask(text, query)) == COMPOSED[query]
 
 
-def test_other_verdicts_small_p_values_and_whole_studies(
+def test_other_verdicts(
     text: Environment, results: Results, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # A finding does not repeat the effect that its sentence holds.
     monkeypatch.setitem(results.claims["deeper"], "verdict", "contradicted")
-    assert words(ask(text, 'finding("deeper")')) == (
-        "No, by 60.0 percentage points (95% interval 60.0 to 60.0) (contradicted)."
-    )
-    monkeypatch.setitem(results.claims["deeper"], "p_adjusted", 0.0009)
-    assert words(ask(text, 'of_claim("deeper", "p_adjusted")')) == "< 0.001"
+    assert words(ask(text, 'says("deeper")')) == "No, by 60.0 points, 60.0 to 60.0."
     monkeypatch.setitem(results.claims["better"], "verdict", "not tested")
-    assert words(ask(text, 'finding("better")')).endswith("; contradicted at a budget of 2.")
+    assert text.globals["tested"](["better", "deeper"]) == ["deeper"]
+    assert words(ask(text, 'found(["better", "deeper"])')).startswith("No, by 60.0")
 
 
 def test_a_rate_is_at_an_edge_of_all_that_were_tried(
@@ -133,11 +129,33 @@ def test_a_rate_is_at_an_edge_of_all_that_were_tried(
     assert not results.is_at_edge("plain_bn", 20)
 
 
-def test_a_verdict_links_to_its_row_in_text_and_in_cells(text: Environment) -> None:
+def test_a_verdict_links_to_its_row_in_text_and_in_signs(text: Environment) -> None:
     assert ask(text, 'verdict("narrow")') == "[not tested](#claim-narrow){.verdict .not-tested}"
-    assert ask(text, 'verdict("deeper", cell=true)') == (
-        '<a href="#claim-deeper" class="verdict supported">supported</a>'
+    assert ask(text, 'signs("better")') == (
+        '<a href="#claim-better" class="verdict contradicted" title="contradicted">−</a> '
+        '<a href="#claim-better" class="verdict supported" title="supported">+</a>'
     )
+
+
+def test_a_published_study_speaks_by_its_name_and_is_compared(tmp_path: Path) -> None:
+    """In the other study, one verdict differs, and a claim is tested that is not tested here."""
+    ours, theirs = (Results(write_study(tmp_path / name)) for name in ("ours", "theirs"))
+    theirs.claims["better"]["verdict"] = "contradicted"
+    theirs.claims["narrow"] |= theirs.claims["deeper"] | {"id": "narrow"}
+    asked: dict[str, Value] = {}
+    values = Values(ours, tmp_path / "ours/claims.yaml", asked, {"long": theirs})
+    text = environment(ours, tmp_path / "ours/sections", asked)
+    text.globals |= {name: getattr(values, name) for name in ("finding", "agreement")}
+    assert values.tested(["narrow", "slow"]) == ["narrow", "slow"]
+    assert words(ask(text, 'finding("narrow")', asked)) == (
+        "Yes, it is narrow (study *long*: 60.0 points, 60.0 to 60.0; supported)."
+    )
+    source = asked['long: of_claim("narrow", "effect")'].source
+    assert source.file == "report/evidence/long/claims.json"
+    same = values.agreement("long")
+    assert (same["both"].value, same["alike"].value, same["differ"]) == (2, 1, ["better"])
+    with pytest.raises(ValueError, match="no published study has the name 'lnog'; did you mean lo"):
+        values.agreement("lnog")
 
 
 GONE_RUN = "tables/missing.csv; kind = run; variant = residual_bn"

@@ -30,6 +30,7 @@ CONFIG = {
 }
 MANIFEST = {"name": HOSTILE, "train_examples": 4000, "classes": 10, "shape": [1, 1, 40]}
 PROVENANCE = {
+    "project": {"version": "0.1.0"},
     "config": CONFIG,
     "host": {"cores": 2, "processor": "Some CPU"},
     "machines": {"number": 1, "same": True},

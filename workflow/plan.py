@@ -78,6 +78,14 @@ class Plan:
         start = self.variants[name].start
         return [self.cell_file(start, self.pair[0])] if start else []
 
+    def is_parent(self, name: str, depth: int) -> bool:
+        """Return whether networks may grow from a cell.
+
+        Any known network counts, so that runs stay as they are when a study adds one.
+        """
+        starts = {variant.start for variant in self.variants.values()}
+        return depth == self.pair[0] and name in starts
+
     def measures(self, name: str) -> dict[str, dict]:
         """Return the settings of each measure of a network; `at` is a list of checkpoints."""
         kind = "variants" if name in self.study.variants else "interventions"
@@ -150,7 +158,6 @@ class Plan:
         training = {**dict(study.training), "clipped": variant.factors.norm == "none"}
         training |= variant.training.model_dump(exclude_none=True)
         measured = depth in self.pair
-        starts = {each.start for each in self.variants.values()}
         cell = Cell(
             dataset=study.dataset,
             variant=name,
@@ -167,8 +174,7 @@ class Plan:
             measured=len(self.measured_seeds()) if measured else 0,
             checkpoints=self.checkpoints(name) if measured else [],
             start=Start(variant=variant.start, depth=self.pair[0]) if variant.start else None,
-            # Any known network counts, so that its runs stay as they are when a study adds one.
-            parent=name in starts and depth == self.pair[0],
+            parent=self.is_parent(name, depth),
         )
         return json.dumps(cell.model_dump(), sort_keys=True)
 
@@ -176,16 +182,16 @@ class Plan:
         """Return a digest of what all runs of a cell have in common."""
         return specification(Cell.model_validate_json(self.cell(name, depth)))
 
-    def figures(self) -> dict[str, str]:
-        """Return the figures of the study, each with the table that it draws."""
-        tables = {*TABLES, *self.measure_tables()} - (set() if self.rates() else {"tuning"})
+    def figures(self) -> dict[str, list[str]]:
+        """Return the figures of the study, each with the tables that it draws."""
+        there = {*TABLES, *self.measure_tables()} - (set() if self.rates() else {"tuning"})
         figures = {}
         for path in sorted((ROOT / "analysis/figures").glob("[a-z]*.py")):
-            table = read_constant(path, "TABLE")
-            if table not in {*TABLES, *MEASURES}:
-                raise ValueError(f"{path}: TABLE: {table!r} is not known{nearest(table, tables)}")
-            if table in tables:
-                figures[path.stem] = table
+            tables = read_constant(path, "TABLES")
+            for table in set(tables) - {*TABLES, *MEASURES}:
+                raise ValueError(f"{path}: TABLES: {table!r} is not known{nearest(table, there)}")
+            if there.issuperset(tables):
+                figures[path.stem] = tables
         return figures
 
     def trained_epochs(self, name: str) -> int:
@@ -214,6 +220,13 @@ class Plan:
         begin, rate = SPEED[self.study.device]
         # A backward pass costs as much as two forward ones.
         return steps * depth * (begin + 3 * size * layer / rate)
+
+    def priority(self, name: str, depth: int) -> float:
+        """Return the priority of a cell: long ones start first, so that none is left at the end.
+
+        What other networks grow from comes before all.
+        """
+        return self.seconds("cell", name, depth) * (1000 if self.is_parent(name, depth) else 1)
 
     def minutes(self, rule: str, name: str, depth: int) -> int:
         """Return the time limit of a job: five times its work, and ten minutes for slow disks."""
@@ -275,9 +288,9 @@ def gpus() -> int:
 def code() -> list[str]:
     """Return all files of the project that can change a result."""
     places = [
-        "Snakefile", "models/**/*.py", "analysis/**/*.py", "report/*", "report/sections/*",
-        "report/templates/*", "report/fonts/*", "workflow/*.py", "workflow/rules/*",
-        "workflow/config/variants.yaml", "workflow/envs/*",
+        "Snakefile", "pyproject.toml", "models/**/*.py", "analysis/**/*.py", "report/*",
+        "report/sections/*", "report/templates/*", "report/fonts/*", "workflow/*.py",
+        "workflow/rules/*", "workflow/config/variants.yaml", "workflow/envs/*",
     ]  # fmt: skip
     paths = {path for place in places for path in ROOT.glob(place) if path.is_file()}
     return sorted(str(path.relative_to(ROOT)) for path in paths)

@@ -1,12 +1,11 @@
-"""Draw the training error of the tuning seeds over all learning rates, at two depths."""
+"""Draw the training error of the tuning seeds over all learning rates, baselines, two depths."""
 
 import matplotlib.pyplot as plt
 import seaborn as sns
 
 from analysis.style import VARIANTS, WIDTH, Table, depths, ordered
 
-TABLE = "tuning"
-ROWS = ("all", "compare_depths")
+TABLES = ("tuning",)
 
 
 def draw(table: Table) -> plt.Figure:
@@ -21,6 +20,8 @@ def draw(table: Table) -> plt.Figure:
         cells = means.unstack("lr").reindex(names)
         errors = 100 * cells["train_error"]
         sns.heatmap(errors, vmin=0, vmax=100, annot=True, fmt=".0f", **look, ax=axes)
+        for number in axes.texts:  # the page turns plain black and white to its own ink and paper
+            number.set_color("#fdfdfd" if number.get_color() == "w" else "#101010")
         # A frame marks the chosen rate: that of the lowest loss, if any kept one on all seeds.
         for row, (_, losses) in enumerate(cells["train_loss"].iterrows()):
             if losses.notna().any():

@@ -25,7 +25,16 @@ local read = {
   authors = function(div) return items(div):map(author) end,
 }
 
+-- The name of a preprint, or of a publisher's record, does not break between lines as its address does.
+local function short(link)
+  local number = link.target:match '^https://arxiv%.org/abs/(.+)$'
+  if number then return pandoc.Link('arXiv:' .. number, link.target) end
+  local record = link.target:match '^https://doi%.org/(.+)$'
+  if record then return pandoc.Link('doi:' .. record, link.target) end
+end
+
 function Pandoc(doc)
+  doc = doc:walk{Div = function(div) if div.identifier == 'refs' then return div:walk{Link = short} end end}
   doc.blocks = doc.blocks:filter(function(block)
     local name = block.t == 'Div' and block.classes[1]
     if not read[name] then return true end

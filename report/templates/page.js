@@ -27,6 +27,27 @@ addEventListener('scroll', () => {
 }, {passive: true});
 follow();
 
+// Fold the appendices; whoever follows a link into one sees it.
+for (const section of document.querySelectorAll('section.appendix')) {
+  const details = document.createElement('details');
+  const summary = document.createElement('summary');
+  summary.append(section.firstElementChild);
+  details.append(summary, ...section.childNodes);
+  section.append(details);
+}
+function unfold() {
+  const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  const details = target?.querySelector(':scope > details') ?? target?.closest('section.appendix > details');
+  if (!details || details.open) return;
+  details.open = true;
+  target.scrollIntoView();
+}
+addEventListener('hashchange', unfold);
+addEventListener('beforeprint', () => {
+  for (const details of document.querySelectorAll('section.appendix > details')) details.open = true;
+});
+unfold();
+
 // Cards.
 const card = document.createElement('div');
 card.id = 'card';
@@ -62,8 +83,9 @@ function claim(row) {
   const list = document.createElement('dl');
   const spanned = row.cells.length < names.length;  // a claim that was not tested has one wide cell, which says why
   [...row.cells].slice(1).forEach((cell, i) => {
-    const name = spanned && i === 1 ? 'Why' : names[spanned && i > 1 ? names.length - 1 : i + 1];
-    list.append(text('dt', name), text('dd', cell.textContent));
+    const name = spanned && i === 1 ? 'Why' : names[spanned && i > 1 ? i + 2 : i + 1];
+    const why = spanned && i === 1 && cell.querySelector('.value')?.dataset.source;
+    list.append(text('dt', name), text('dd', why || cell.textContent));
   });
   return [text('p', row.cells[0].textContent, 'statement'), list];
 }

@@ -35,6 +35,15 @@ local function math(element)
   return pandoc.RawInline('typst', formula(element, arguments))
 end
 
+-- A verdict has a colour of its own, and does not look like a link.
+local function link(element)
+  if not element.classes:includes 'verdict' then return nil end
+  local kind = quote(element.classes[2])
+  element.content = pandoc.Inlines{pandoc.RawInline('typst', '#verdict(' .. kind .. ')[')} .. element.content
+    .. pandoc.Inlines{pandoc.RawInline('typst', ']')}
+  return element, false
+end
+
 local function span(element)
   local number = element.content[2] and pandoc.utils.stringify(element.content[2])
   if element.classes:includes 'equation' and number then
@@ -50,7 +59,7 @@ end
 local function figure(element)
   local image = element.content[1].content[1]
   local body = element.classes:includes 'gap' and '[' .. typst(element.content) .. ']'
-    or ('image(%s, alt: %s)'):format(quote('/' .. image.src), quote(pandoc.utils.stringify(image.caption)))
+    or ('wide(image(%s, alt: %s))'):format(quote('/' .. image.src), quote(pandoc.utils.stringify(image.caption)))
   return pandoc.RawBlock('typst', ('#figure(kind: image, caption: [%s], %s) <%s>'):format(
     typst(element.caption.long), body, element.identifier))
 end
@@ -107,7 +116,7 @@ end
 -- or above the heading.
 local function header(element)
   if element.level == 1 and element.classes:includes 'appendix' then
-    return {pandoc.RawBlock('typst', '#pagebreak(weak: true)\n#set figure(placement: none)'), element}
+    return {pandoc.RawBlock('typst', '#set figure(placement: none)'), element}
   end
 end
 
@@ -120,7 +129,7 @@ end
 function Pandoc(doc)
   doc.meta['author-strings'] = strings(doc.meta.authors)
   doc.meta['keyword-strings'] = strings(doc.meta.keywords)
-  local inlines = {traverse = 'topdown', Span = span, Math = math, Str = text}
+  local inlines = {traverse = 'topdown', Span = span, Math = math, Str = text, Link = link}
   inlines.Image = function(image) return image, false end  -- its alternative text is a string already
   return doc:walk(inlines)
     :walk{Table = table_, Figure = figure, Div = reference_list, Header = header}

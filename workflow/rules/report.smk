@@ -9,7 +9,7 @@ PAPER = {"caption": "../report/paper.rst", "category": "Paper"}
 
 rule figure:
     input:
-        table=lambda w: f"results/<study>/tables/{FIGURES[w.figure]}.csv",
+        tables=lambda w: [f"results/<study>/tables/{name}.csv" for name in FIGURES[w.figure]],
         config="results/<study>/config.json",
         variants="workflow/config/variants.yaml",
         code=lambda w: import_closure("analysis.figure", f"analysis.figures.{w.figure}"),
@@ -65,6 +65,7 @@ rule render:
         text=[*Path("report/sections").iterdir(), *Path("report/templates").iterdir()],
         fonts=Path("report/fonts").iterdir(),
         references="report/references.bib",
+        evidence=sorted(path for path in Path("report/evidence").rglob("*") if path.is_file()),
         code=import_closure("report.render"),
     output:
         html=report("results/<study>/report/index.html", **PAPER, labels={"format": "HTML"}),

@@ -31,6 +31,7 @@ rule cell:
         "results/<study>/logs/cell/{variant}/depth{depth}.log",
     benchmark:
         "results/<study>/benchmarks/cell/{variant}/depth{depth}.tsv"
+    priority: lambda w: plan.priority(w.variant, int(w.depth))
     conda:
         "../../environment.yml"
     resources:
