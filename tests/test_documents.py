@@ -1,5 +1,6 @@
 """The page of the quick study, as a browser meets it."""
 
+import csv
 import shutil
 from pathlib import Path
 
@@ -138,6 +139,33 @@ def test_an_appendix_is_folded_until_a_link_leads_into_it(visit) -> None:
     tab.locator("main p a.verdict[href='#claim-plain_bn_degrades']").first.click()
     row.wait_for(state="visible", timeout=2000)
     assert row.bounding_box()["y"] < 900
+
+
+def test_a_long_table_is_sorted_searched_and_saved(visit) -> None:
+    tab = visit()
+    tab.evaluate("location.hash = '#tbl-networks'")
+    table = tab.locator("#tbl-networks")
+
+    def column(place: int) -> list[str]:
+        return table.locator(f"tbody tr:visible td:nth-child({place})").all_inner_texts()
+
+    names = column(1)
+    assert len(names) >= 6
+    errors = table.locator("th", has_text="14")
+    for order, reverse in (("ascending", False), ("descending", True)):
+        errors.locator("button").click()
+        assert errors.get_attribute("aria-sort") == order
+        means = [float(cell.split()[0]) for cell in column(3)]
+        assert means == sorted(means, reverse=reverse)
+    assert sorted(column(1)) == sorted(names)
+    tools = tab.locator("#tbl-networks-box").locator("xpath=preceding-sibling::*[1]")
+    tools.locator("input").fill("Orthogonal")
+    assert column(1) == ["residual + BN, orthogonal shortcut"]
+    with tab.expect_download() as download:
+        tools.locator("a").click()
+    rows = list(csv.reader(Path(download.value.path()).read_text().splitlines()))
+    assert rows[0][:3] == ["Network", "depth\xa08", "depth\xa014"]
+    assert [row[0] for row in rows[1:]] == names
 
 
 def test_the_page_reads_without_javascript_and_on_paper(visit) -> None:

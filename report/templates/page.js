@@ -48,6 +48,74 @@ addEventListener('beforeprint', () => {
 });
 unfold();
 
+// Long tables can be searched, sorted by a column, and saved.
+const LONG = 6;  // rows
+const collator = new Intl.Collator('en', {numeric: true});
+
+// Return the cells of rows by row and column; a cell that spans stands in each place that it covers.
+function places(rows) {
+  const grid = rows.map(() => []);
+  rows.forEach((row, i) => {
+    for (const cell of row.cells) {
+      const j = [...grid[i], undefined].findIndex((place) => !place);
+      for (let down = 0; down < cell.rowSpan && i + down < grid.length; down++) {
+        for (let right = 0; right < cell.colSpan; right++) grid[i + down][j + right] = cell;
+      }
+    }
+  });
+  return grid;
+}
+
+// Return a number with an ordinary minus and without spaces between thousands, so that it sorts as one.
+function plain(cell) {
+  return cell.textContent.trim().replaceAll('\u2212', '-').replaceAll('\u202f', '');
+}
+
+// Return the rows in the order of a column: numbers first, by size, and then text.
+function sorted(table, column, down) {
+  const rows = [...table.tBodies[0].rows];
+  const keys = new Map(places(rows).map((row, i) => {
+    const key = plain(row[column]);
+    return [rows[i], {text: key, number: Number.parseFloat(key.replace(/^[<>[\s]+/, ''))}];
+  }));
+  const compare = (a, b) => Number.isNaN(a.number) - Number.isNaN(b.number)
+    || (a.number - b.number || collator.compare(a.text, b.text)) * (down ? -1 : 1);
+  return rows.sort((a, b) => compare(keys.get(a), keys.get(b)));
+}
+
+function csv(table) {
+  const quote = (cell) => `"${plain(cell).replaceAll('"', '""')}"`;
+  return places([...table.rows]).map((row) => row.map(quote).join(',')).join('\n');
+}
+
+function equip(table) {
+  const columns = places([...table.tHead.rows]).at(-1);
+  columns.forEach((head, column) => {
+    const button = text('button', '');
+    button.append(...head.childNodes);
+    head.append(button);
+    button.addEventListener('click', () => {
+      const down = head.ariaSort === 'ascending';
+      for (const other of columns) other.ariaSort = null;
+      head.ariaSort = down ? 'descending' : 'ascending';
+      table.tBodies[0].append(...sorted(table, column, down));
+    });
+  });
+  const search = text('input', '');
+  search.type = 'search';
+  search.placeholder = search.ariaLabel = 'Search the table';
+  search.addEventListener('input', () => {
+    const wanted = search.value.toLowerCase();
+    for (const row of table.tBodies[0].rows) row.hidden = !row.textContent.toLowerCase().includes(wanted);
+  });
+  const save = text('a', 'Save as CSV');
+  save.download = `${table.id}.csv`;
+  save.href = `data:text/csv;charset=utf-8,${encodeURIComponent(csv(table))}`;
+  const tools = text('div', '', 'tools');
+  tools.append(search, save);
+  table.closest('.table-box').before(tools);
+}
+
 // Cards.
 const card = document.createElement('div');
 card.id = 'card';
@@ -88,6 +156,10 @@ function claim(row) {
     list.append(text('dt', name), text('dd', why || cell.textContent));
   });
   return [text('p', row.cells[0].textContent, 'statement'), list];
+}
+
+for (const table of document.querySelectorAll('.table-box table')) {
+  if (table.tBodies[0].rows.length >= LONG) equip(table);
 }
 
 // Return what the card for an element shows, as a list of nodes.
