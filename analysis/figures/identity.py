@@ -58,7 +58,7 @@ def draw(runs: Table, learning: Table, distance: Table) -> plt.Figure:
         axes.set_axis_off()
     lines(taught, learning[learning["depth"] == deep], "blocks", "relative_error", marker="o")
     taught.set(title="Is it taught?", xlabel="Blocks", ylabel="Distance from it", yscale="log")
-    taught.set_xticks(sorted(set(learning["blocks"])))
+    taught.set_xticks(sorted(set(learning.get("blocks", []))))  # a partial study may lack them
     baselines = distance[distance["variant"].isin(BASELINES)]
     lines(near, deepest(baselines, "end"), "block", "identity_distance")
     near.set(title="Is it the end?", xlabel="Block", ylabel="Distance from it", yscale="log")
