@@ -1,5 +1,6 @@
 """Test the project's own promises: its folders, one lock, clean lint, formatted code."""
 
+import json
 import re
 import subprocess
 import sys
@@ -32,6 +33,15 @@ def test_the_top_level_is_exactly_that_of_the_design() -> None:
     ).stdout.splitlines()  # fmt: skip
     names = {Path(line).parts[0] for line in listed if (ROOT / line).exists()}
     assert names - ALLOWED == TOP_LEVEL
+
+
+def test_the_numbers_of_the_readme_are_printed_in_the_published_paper() -> None:
+    answer = (ROOT / "README.md").read_text().split("## The answer\n")[1].split("\n## ")[0]
+    values = json.loads((ROOT / "report/published/values.json").read_text())["values"]
+    printed = {value["text"].replace("\u202f", "") for value in values}
+    numbers = set(re.findall(r"(?<![\w-])\d+(?:\.\d+)?(?!\w)", answer))
+    assert len(numbers) > 5
+    assert numbers <= printed
 
 
 def locked() -> dict[str, str]:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from tiny import rewrite
 
-from report.paper import paper
-from report.publish import SUMS, publish, read
+from report.paper import PUBLISHED, paper
+from report.publish import EVIDENCE, SUMS, publish, read
 from report.results import Results
 
 
@@ -57,6 +57,12 @@ def test_the_paper_of_published_results_is_that_of_their_study(
     assert words(tmp_path / "out/paper.html") == words(quick_study / "report/index.html")
     assert (tmp_path / "out/values.json").read_bytes() == (quick_study / "values.json").read_bytes()
     assert (tmp_path / "out/paper.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_the_published_paper_is_that_of_the_published_results(tmp_path: Path) -> None:
+    paper(EVIDENCE / "full", tmp_path)
+    assert words(tmp_path / "paper.html") == words(PUBLISHED / "paper.html")
+    assert (tmp_path / "values.json").read_bytes() == (PUBLISHED / "values.json").read_bytes()
 
 
 def sums_again(folder: Path) -> None:
