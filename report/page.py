@@ -9,6 +9,7 @@ import math_core
 
 from models.files import nearest
 from report.printing import FONTS
+from report.publish import SUMS
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 SCRIPTS = Path(__file__).resolve().parent.parent / "analysis/figures"
@@ -64,7 +65,7 @@ def behind(name: str, results: Path) -> str:
     folder = f"results/{results.name}"
     command = f"snakemake --configfile {folder}/config.json --cores 1 --force "
     command += f"{folder}/figures/{name}.svg"
-    if (results / "SHA256SUMS").exists():  # see report/paper.py
+    if (results / SUMS).exists():  # see report/paper.py
         command = f"make paper FROM=report/evidence/{results.name}"
     return (
         '<details class="behind"><summary>Data and script</summary><p>'

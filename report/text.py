@@ -66,8 +66,7 @@ def environment(results: Results, sections: Path, asked: dict[str, Value]) -> ji
     for name in ("config", "variants", "budgets", "is_at_edge"):
         result.globals[name] = getattr(results, name)
     result.globals |= {"table": table, "claims": list(results.claims.values())}
-    result.globals |= {"published": values._others}
-    result.globals |= {"studies": {results.config["study"]: values, **values._others}}
+    result.globals |= {"studies": {results.config["study"]: values, **values.published}}
     return result
 
 

@@ -45,7 +45,7 @@ class Values:
         self._sentences = {claim.id: claim.sentences for claim in read_claims(claims)}
         self._asked = asked
         self._study = study
-        self._others = {
+        self.published = {
             name: Values(other, claims, asked, study=name) for name, other in published.items()
         }
 
@@ -189,12 +189,16 @@ class Values:
         unit = f"&nbsp;{unit}" if unit in SPOKEN else ""
         return f"{mean}{unit}, {low}&nbsp;to&nbsp;{high}"
 
+    def _has_tested(self, name: str) -> bool:
+        """Return whether this study has a verdict on a claim, which a published one may lack."""
+        return self._results.claims.get(name, {}).get("verdict", NOT_TESTED) != NOT_TESTED
+
     def tested(self, names: list[str]) -> list[str]:
         """Return those of some claims on which this study or a published one has a verdict."""
-        studies = [self, *self._others.values()]
-        claims = [study._results.claims.get(name, {}) for study in studies for name in names]
-        found = {claim["id"] for claim in claims if claim.get("verdict", NOT_TESTED) != NOT_TESTED}
-        return [name for name in names if known(name, self._results.claims, "claim")["id"] in found]
+        for name in names:
+            self.claim(name)  # refuses an unknown one
+        studies = [self, *self.published.values()]
+        return [name for name in names if any(study._has_tested(name) for study in studies)]
 
     def verdict(self, name: str, budget: int | None = None) -> str:
         """Print a verdict as a link to the claim's row."""
@@ -216,7 +220,7 @@ class Values:
 
         `differ` lists the others. Each study is taken at its longest budget.
         """
-        theirs = known(study, self._others, "published study")._results.claims
+        theirs = known(study, self.published, "published study")._results.claims
         pairs = {
             name: (claim["verdict"], theirs[name]["verdict"])
             for name, claim in self._results.claims.items()
@@ -247,18 +251,17 @@ class Values:
 
         Where this study has not tested the claim, a published study that has speaks, by its name.
         """
-        claim, others = self.claim(name), ""
-        if claim["verdict"] == NOT_TESTED:
-            for study in self._others.values():
-                if name in study._results.claims and study.claim(name)["verdict"] != NOT_TESTED:
-                    return study.finding(environment, name)
-            return self.says(environment, name)
+        claim, shorter = self.claim(name), ""
+        if not self._has_tested(name):
+            others = (study for study in self.published.values() if study._has_tested(name))
+            study = next(others, None)
+            return study.finding(environment, name) if study else self.says(environment, name)
         for each in claim["judged"][:-1]:
             if each["verdict"] not in (claim["verdict"], NOT_TESTED):
                 budget = self.of_claim(name, "budget", each["budget"])
-                others += f"; {self.verdict(name, each['budget'])} at a budget of&nbsp;{budget}"
+                shorter += f"; {self.verdict(name, each['budget'])} at a budget of&nbsp;{budget}"
         source = f"study *{self._study}*: " if self._study else ""
-        words = f"{source}{self.effect(name)}; {self.verdict(name)}{others}"
+        words = f"{source}{self.effect(name)}; {self.verdict(name)}{shorter}"
         return f"{self.says(environment, name).removesuffix('.')} ({words})."
 
     @jinja2.pass_environment

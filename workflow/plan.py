@@ -182,7 +182,7 @@ class Plan:
         """Return a digest of what all runs of a cell have in common."""
         return specification(Cell.model_validate_json(self.cell(name, depth)))
 
-    def figures(self) -> dict[str, list[str]]:
+    def figures(self) -> dict[str, tuple[str, ...]]:
         """Return the figures of the study, each with the tables that it draws."""
         there = {*TABLES, *self.measure_tables()} - (set() if self.rates() else {"tuning"})
         figures = {}
