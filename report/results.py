@@ -1,6 +1,7 @@
 """Read the results folder of a study: its tables, its settings, and why something is missing."""
 
 import functools
+import math
 from pathlib import Path
 from typing import Any
 
@@ -129,3 +130,11 @@ class Results:
             budget = budget // 4 or budget
         tried = self.select("tuning", where | {"budget": budget})["lr"]
         return self.select("runs", where)["lr"].isin([tried.min(), tried.max()]).any()
+
+    def lead_of_best_rate(self, variant: str, depth: int) -> float:
+        """Return how much more a network errs at its second-best rate, at the longest budget."""
+        rows = self.select("tuning", {"variant": variant, "depth": depth})
+        rows = rows.fillna({"train_loss": math.inf})  # of a run that diverged
+        means = rows.groupby("lr")[["train_loss", "train_error"]].mean().sort_values("train_loss")
+        best, second = means["train_error"].iloc[:2]
+        return second - best

@@ -144,6 +144,15 @@ class Values:
         return shown("", n, self._from("runs", "lr", {}, "networks at an edge of tuning.csv"))
 
     @query
+    def count_close_rates(self, points: float) -> Value:
+        """Print how many networks err at most some points more at their second-best rate."""
+        pairs = self._results.select("tuning", {}).groupby(["variant", "depth"])
+        found = [self._results.lead_of_best_rate(*network) for network, _ in pairs]
+        what = f"networks whose best rates are at most {points:g} points apart"
+        source = self._from("tuning", "train_error", {}, what)
+        return shown("", sum(lead <= points / 100 for lead in found), source)
+
+    @query
     def quantity(self, name: str, variant: str, depth: int, checkpoint: str = "init") -> Value:
         """Print the mean of a quantity over the measured seeds."""
         where = {"quantity": name, "variant": variant, "depth": depth, "checkpoint": checkpoint}

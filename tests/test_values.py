@@ -50,6 +50,8 @@ ANSWERS = {  # query: its value and its text, or the text that is both
     'steps_to_fit("plain_bn", 20)': (75, ">\u202f75"),
     'at_chance("all")': (3, "3"),  # above log 10 - 0.01 = 2.2926: 2.3, 2.5, 2.5
     "count_at_edge()": (1, "1"),  # 0.1 for plain_bn, 20
+    "count_close_rates(5)": (1, "1"),  # the leads are 50 - 60 and 36 - 30 points
+    "count_close_rates(7)": (2, "2"),
     'quantity("gradient_flow.rate", "plain_bn", 20)': (1.3, "1.30"),
     'count_correlations("gap", "overall", "predicted")': (1, "1"),
     'count_correlations("gap", "overall", "opposite")': (1, "1"),

@@ -74,11 +74,13 @@ TABLES = {
         {**QUANTITY, "seed": 1, "quantity": "gradient_flow.log_first", "value": 1.0},
     ],
     "tuning": [  # budget 4 is a quarter of the longest
-        {"variant": "plain_bn", "depth": depth, "budget": budget, "lr": lr, "status": "finished"}
-        for depth, budget, rates in [
-            (8, 16, [0.01, 0.03, 0.1]), (20, 16, [0.03, 0.1]), (20, 4, [0.03, 0.1, 0.3]),
+        {"variant": "plain_bn", "depth": depth, "budget": budget, "lr": lr,
+         "train_loss": loss, "train_error": error}
+        for depth, budget, lr, loss, error in [
+            (8, 16, 0.01, None, 0.9), (8, 16, 0.03, 1.0, 0.5), (8, 16, 0.1, 0.5, 0.6),
+            (20, 16, 0.03, 1.0, 0.3), (20, 16, 0.1, 1.2, 0.36),
+            (20, 4, 0.03, 1.4, 0.4), (20, 4, 0.1, 1.3, 0.4), (20, 4, 0.3, 1.9, 0.4),
         ]
-        for lr in rates
     ],
     "steps_to_fit": [
         {"variant": "plain_bn", "depth": depth, "threshold": 0.1, "steps": steps, "reached": fits}
