@@ -1,4 +1,4 @@
-"""Draw the training error of the tuning seeds over all learning rates, baselines, two depths."""
+"""Draw the training error of the baselines at each learning rate, as a heat map for each depth."""
 
 import matplotlib.pyplot as plt
 import seaborn as sns

@@ -13,7 +13,7 @@ the same specification, code and data, is kept. A process that is killed goes on
 
     python -m models.training.cell --spec run.json --out DIR
 
-does one run again, with the runs that were trained beside it, and writes its files to DIR.
+trains a run again, side by side with the same runs as before, and writes its files to DIR.
 """
 
 import argparse
