@@ -27,6 +27,11 @@ SIGNS = {"supported": "+", "contradicted": "−", OPEN: "?", NOT_TESTED: "·"}
 SETTLED = {"supported", "contradicted"}
 
 
+def by_error(percent: Value, half: float) -> Value:
+    """Return a percentage, without decimals where its interval is a point or more on each side."""
+    return replace(percent, text=number(percent.value, "z.0f")) if half >= 1 else percent
+
+
 class Values:
     """The queries, which the text may call. `claims` is claims.yaml; `asked` keeps the answers.
 
@@ -86,10 +91,7 @@ class Values:
         return shown(column, found[0], self._from(table, column, where))
 
     def _over_seeds(self, statistic: str, column: str, *network: Any) -> Value:
-        """Return the mean of a column, or half the width of its interval.
-
-        A mean has the digits of its interval: where that is a percent or more, an error has none.
-        """
+        """Return the mean of a column, or half the width of its interval."""
         cells = self._results.of_runs(column, *network)
         where = dict(zip(("variant", "depth", "budget"), network, strict=True))
         source = self._from("runs", column, where, f"{statistic} over seeds")
@@ -97,8 +99,7 @@ class Values:
             raise UnansweredError(source=source)
         mean, _, high, _ = mean_interval(cells)
         value = shown(column, mean if statistic == "mean" else high - mean, source)
-        wide = column.endswith("error") and high - mean >= 0.01
-        return replace(value, text=number(value.value, "z.0f")) if wide else value
+        return by_error(value, 100 * (high - mean)) if column.endswith("error") else value
 
     @query
     def mean(self, column: str, variant: str, depth: int, budget: int | None = None) -> Value:
@@ -187,7 +188,10 @@ class Values:
             raise UnansweredError(source=self._from("claims", "", where, claim["not_tested"]))
         if column in ("effect", "ci_low", "ci_high"):
             if claim["unit"] == POINTS:
-                return shown("points", x, source)
+                half = (claim["ci_high"] - claim["ci_low"]) / 2
+                # The end of an interval is not rounded to the size that decides the verdict.
+                decides = round(x) == claim["smallest_effect"] != x
+                return by_error(shown("points", x, source), 0 if decides else half)
             return Value(x, number(x, "z.2f"), claim["unit"], source)
         return shown(column, x, source)
 

@@ -56,7 +56,7 @@ ANSWERS = {  # query: its value and its text, or the text that is both
     'count_correlations("gap", "overall", "predicted")': (1, "1"),
     'count_correlations("gap", "overall", "opposite")': (1, "1"),
     'of_claim("deeper", "smallest_effect")': (1, "1"),
-    'of_claim("better", "effect", budget=2)': (110 / 3, "36.7"),
+    'of_claim("better", "effect", budget=2)': (110 / 3, "37"),
     'count("runs", status="diverged")': (1, "1"),
     'count("runs", budget="all")': (24, "24"),
     'count("runs", budget=2, depth=8)': (3, "3"),
@@ -97,11 +97,11 @@ NO_RUN = "the study has no run of plain_bn_width4 at depth 20"
 COMPOSED = {
     'verdict("better", budget=2)': "contradicted",
     # 50 - 80/2 - 20/2 is 0, and the seeds differ as in the change.
-    'finding("slow")': "Perhaps (0.0 points, −24.8 to 24.8; inconclusive).",
+    'finding("slow")': "Perhaps (0.0 points, −25 to 25; inconclusive).",
     'finding("narrow")': f"This was not tested: {NO_RUN}.",
     # 50 - 90 at the longest budget, and 50 - 40 / 3 at the other.
     'finding("better")': (
-        "Yes, it is better (−40.0 points, −64.8 to −15.2; supported; "
+        "Yes, it is better (−40 points, −65 to −15; supported; "
         "contradicted at a budget of 2)."
     ),
 }
@@ -117,6 +117,8 @@ def test_other_verdicts(
 ) -> None:
     monkeypatch.setitem(results.claims["deeper"], "verdict", "contradicted")
     assert words(ask(text, 'says("deeper")')) == "No, by 60.0 points, 60.0 to 60.0."
+    monkeypatch.setitem(results.claims["better"], "ci_high", 0.6)  # not 1, the smallest effect
+    assert words(ask(text, 'effect("better")')) == "−40 points, −65 to 0.6"
     monkeypatch.setitem(results.claims["better"], "verdict", "not tested")
     assert text.globals["tested"](["better", "deeper"]) == ["deeper"]
     assert words(ask(text, 'found(["better", "deeper"])')).startswith("No, by 60.0")
