@@ -1,9 +1,10 @@
 """Render the paper of a published study, without training.
 
     python -m report.paper report/evidence/<study>
+    python -m report.paper results/<study>/bundle.zip
 
-The figures are drawn from the published tables, and report/published/ receives paper.html,
-paper.pdf and values.json.
+The figures are drawn from the published tables. The folder report/published/, or for a bundle the
+folder of its name, receives paper.html, paper.pdf and values.json.
 """
 
 import argparse
@@ -12,7 +13,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 from models.files import read_constant, replacing
@@ -57,16 +60,31 @@ def paper(evidence: Path, out: Path = PUBLISHED) -> None:
                 shutil.copyfile(results / source, path)
 
 
+@contextmanager
+def unpacked(source: Path) -> Iterator[tuple[Path, Path]]:
+    """Yield the folder of a study's evidence, and the folder for its paper."""
+    if source.is_dir():
+        yield source, PUBLISHED
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.unpack_archive(source, folder, "zip")
+        studies = list(Path(folder).glob("evidence/*"))
+        if len(studies) != 1:
+            raise ValueError(f"{source}: is no bundle of a study (report/bundle.py)")
+        yield studies[0], source.with_suffix("")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("evidence", type=Path, help="report/evidence/<study>")
+    parser.add_argument("source", type=Path, help="report/evidence/<study>, or a bundle")
     arguments = parser.parse_args()
     try:
-        paper(arguments.evidence)
+        with unpacked(arguments.source) as (evidence, out):
+            paper(evidence, out)
     except (OSError, ValueError) as error:
         parser.exit(1, f"error: {error}\n")
     for name in NAMES.values():
-        print(PUBLISHED / name)
+        print(out / name)
 
 
 if __name__ == "__main__":
