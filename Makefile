@@ -11,7 +11,7 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do $$nam
 # A user's settings that would install elsewhere, or keep Python from importing the project.
 unexport PIP_TARGET PIP_PREFIX PYTHONSAFEPATH
 
-.PHONY: report paper test slurm-test bench clean
+.PHONY: report paper bundle test slurm-test bench clean
 
 report: $(VENV)/installed
 	snakemake --cores $(CORES) --quiet all --rerun-incomplete
@@ -19,6 +19,9 @@ report: $(VENV)/installed
 
 paper: $(VENV)/installed
 	python -m report.paper $(FROM)
+
+bundle: report
+	python -m report.bundle results/default
 
 test: $(VENV)/installed
 	pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder

@@ -2,8 +2,8 @@
 
     python -m report.bundle results/<study>
 
-The archive results/<study>/bundle.zip is an RO-Crate (https://w3id.org/ro/crate): it tells what each
-of its files is, and its SHA-256. It holds evidence/<study>/ (see report/publish.py), the paper, the
+The archive results/<study>/bundle.zip is an RO-Crate (https://w3id.org/ro/crate): it has the kind
+and the SHA-256 of each file. It holds evidence/<study>/ (see report/publish.py), the paper, the
 figures with their data, and run.json of every run, which repeats that run.
 """
 

@@ -93,6 +93,10 @@ class Value:
     source: Source
     key: str = ""  # the query that it answers
 
+    def by_error(self, half: float) -> "Value":
+        """Return a percentage, without decimals if its interval is a point or more on each side."""
+        return replace(self, text=number(self.value, "z.0f")) if half >= 1 else self
+
     def __str__(self) -> str:
         return (
             f'<span class="value" data-key="{html.escape(self.key)}" '

@@ -47,10 +47,14 @@ def explain(stderr: str) -> str:
     return "\n".join(mistakes) or "pandoc: " + " ".join(stderr.split())
 
 
-def pandoc(text: str, options: str) -> str:
+def pandoc(text: str, options: str, *paths: str) -> str:
     """Run pandoc with bounded memory and time; raise ValueError on any error or warning."""
     done = subprocess.run(
-        [pypandoc.get_pandoc_path(), *f"+RTS -M2G -RTS --fail-if-warnings {options}".split()],
+        [
+            pypandoc.get_pandoc_path(),
+            *f"+RTS -M2G -RTS --fail-if-warnings {options}".split(),
+            *paths,
+        ],
         input=text,
         capture_output=True,
         encoding="utf-8",

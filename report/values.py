@@ -10,7 +10,6 @@ the reason as its source. Any other query without an answer raises a ValueError 
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -25,11 +24,6 @@ from report.results import Results, flat, known
 SPOKEN = ("points", "decades", "decades of loss", "of the gradient's norm")  # units in prose
 SIGNS = {"supported": "+", "contradicted": "−", OPEN: "?", NOT_TESTED: "·"}
 SETTLED = {"supported", "contradicted"}
-
-
-def by_error(percent: Value, half: float) -> Value:
-    """Return a percentage, without decimals where its interval is a point or more on each side."""
-    return replace(percent, text=number(percent.value, "z.0f")) if half >= 1 else percent
 
 
 class Values:
@@ -99,7 +93,7 @@ class Values:
             raise UnansweredError(source=source)
         mean, _, high, _ = mean_interval(cells)
         value = shown(column, mean if statistic == "mean" else high - mean, source)
-        return by_error(value, 100 * (high - mean)) if column.endswith("error") else value
+        return value.by_error(100 * (high - mean)) if column.endswith("error") else value
 
     @query
     def mean(self, column: str, variant: str, depth: int, budget: int | None = None) -> Value:
@@ -191,7 +185,7 @@ class Values:
                 half = (claim["ci_high"] - claim["ci_low"]) / 2
                 # The end of an interval is not rounded to the size that decides the verdict.
                 decides = round(x) == claim["smallest_effect"] != x
-                return by_error(shown("points", x, source), 0 if decides else half)
+                return shown("points", x, source).by_error(0 if decides else half)
             return Value(x, number(x, "z.2f"), claim["unit"], source)
         return shown(column, x, source)
 
