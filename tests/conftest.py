@@ -14,7 +14,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 ROOT = Path(__file__).resolve().parent.parent
 QUICK = ("--cores", "2", "--configfile", "workflow/config/quick.yaml")
-LONGEST = ("test_slurm", "test_resume", "test_own_images", "test_kill", "test_paper")
+LONGEST = ("test_slurm", "test_own_images", "test_dag", "test_kill", "test_paper", "test_measures")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

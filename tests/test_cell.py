@@ -102,11 +102,11 @@ CHANGES = {
 
 
 @pytest.mark.parametrize(("changes", "new"), CHANGES.values(), ids=CHANGES.keys())
-def test_what_is_there_is_kept(changes: dict, new: set[str], tmp_path: Path) -> None:
-    train_cell(CELL, tmp_path)
-    before = ends(tmp_path)
-    train_cell(replaced(CELL, **changes), tmp_path)
-    after = ends(tmp_path)
+def test_what_is_there_is_kept(changes: dict, new: set[str], trained: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(trained, tmp_path / "cell")
+    before = ends(folder)
+    train_cell(replaced(CELL, **changes), folder)
+    after = ends(folder)
     assert {name for name, when in after.items() if before.get(name) != when} == new
 
 
@@ -122,11 +122,13 @@ def test_a_new_budget_is_the_only_one_that_is_trained(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("changed", ["width", "data"])
-def test_other_specifications_and_data_are_trained_again(changed: str, tmp_path: Path) -> None:
-    train_cell(CELL, tmp_path)
-    before = ends(tmp_path)
-    train_cell(replaced(CELL, **({"width": 5} if changed == "width" else {})), tmp_path, changed)
-    after = ends(tmp_path)
+def test_other_specifications_and_data_are_trained_again(
+    changed: str, trained: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(trained, tmp_path / "cell")
+    before = ends(folder)
+    train_cell(replaced(CELL, **({"width": 5} if changed == "width" else {})), folder, changed)
+    after = ends(folder)
     old = {name for name, when in before.items() if after[name] == when}
     assert all(name.startswith("tuning/") for name in old)  # rates that are no longer tried
 

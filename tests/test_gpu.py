@@ -7,7 +7,7 @@ import pytest
 import torch
 from conftest import command
 from test_cell import images
-from test_resume import MODULE, NOISY, RUNS, TRAIN, small_cell
+from test_resume import NOISY, RUNS, TRAIN, small_cell
 from test_variant import replaced
 
 from models import tensors
@@ -67,7 +67,7 @@ def test_a_job_on_a_gpu_ends_near_one_on_the_processor(tmp_path: Path) -> None:
     _, (*options, _) = small_cell(tmp_path, **without_noise)
     ends = []
     for device in ("cpu", "cuda"):
-        done = command(MODULE, *options, device, "--out", tmp_path / device)
+        done = command("models.training.cell", *options, device, "--out", tmp_path / device)
         assert done.returncode == 0, done.stderr
         folder = tmp_path / device / "runs/plain_bn/depth14/budget4/seed0"
         ends.append(tensors.read(folder / "checkpoint.pt")["end"])

@@ -4,19 +4,16 @@ import json
 from pathlib import Path
 
 import pandas as pd
-from conftest import copy_project, snakemake
+from conftest import QUICK, copy_project, snakemake
 from test_data import photos
 
+# This is said on top of the quick study.
 STUDY = """
 study: leaves
 dataset: leaves
 image_folder: {path: "my photos", size: 8, test_share: 0.25}
 interventions: []
-depths: [8, 14]
-compare_depths: {shallow: 8, deep: 14}
 width: 2
-budgets: [1, 2]
-seeds: [0, 1]
 training:
   batch_size: 4
   schedule: staircase
@@ -31,7 +28,7 @@ def test_a_folder_of_images_becomes_a_paper(tmp_path: Path) -> None:
     folder = copy_project(tmp_path)
     photos(folder / "my photos")
     (folder / "leaves.yaml").write_text(STUDY)
-    done = snakemake(folder, "--cores", "2", "--configfile", "leaves.yaml")
+    done = snakemake(folder, *QUICK, "leaves.yaml")
     assert done.returncode == 0, done.stderr[-3000:]
     results = folder / "results/leaves"
     runs = pd.read_csv(results / "tables/runs.csv")
@@ -51,5 +48,5 @@ def test_a_folder_of_images_becomes_a_paper(tmp_path: Path) -> None:
 
     # A new picture makes the data and everything that depends on them out of date.
     (folder / "my photos/red/new.png").write_bytes((folder / "my photos/red/0.png").read_bytes())
-    dry = snakemake(folder, "--cores", "2", "--configfile", "leaves.yaml", "--dry-run")
+    dry = snakemake(folder, *QUICK, "leaves.yaml", "--dry-run")
     assert "prepare_data" in dry.stdout

@@ -14,9 +14,15 @@ from report.publish import EVIDENCE, SUMS, publish, read
 from report.results import Results
 
 
+@pytest.fixture(scope="module")
+def published(quick_study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return publish(quick_study, tmp_path_factory.mktemp("published"))
+
+
 @pytest.fixture
-def evidence(quick_study: Path, tmp_path: Path) -> Path:
-    return publish(quick_study, tmp_path)
+def evidence(published: Path, tmp_path: Path) -> Path:
+    """Return a copy of the published study, to edit."""
+    return shutil.copytree(published, tmp_path / published.name)
 
 
 def test_what_is_published_answers_like_the_study_itself(

@@ -4,6 +4,7 @@ import base64
 import gzip
 import json
 import re
+import shutil
 from html import unescape
 from pathlib import Path
 
@@ -159,9 +160,21 @@ def render_paper(folder: Path) -> Documents:
 
 
 @pytest.fixture(scope="module")
-def paper(tmp_path_factory: pytest.TempPathFactory) -> Documents:
+def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the good paper."""
+    return write_paper(tmp_path_factory.mktemp("paper"))
+
+
+@pytest.fixture
+def folder(good: Path, tmp_path: Path) -> Path:
+    """A copy of the good paper before it is rendered, to edit."""
+    return shutil.copytree(good, tmp_path / "paper", ignore=shutil.ignore_patterns("report"))
+
+
+@pytest.fixture(scope="module")
+def paper(good: Path) -> Documents:
     """The documents of the good paper."""
-    return render_paper(write_paper(tmp_path_factory.mktemp("paper")))
+    return render_paper(good)
 
 
 SENTENCES = [
@@ -304,8 +317,7 @@ DIGITS = [  # file, what is replaced in it and by what, and a part of the line t
 ]
 
 
-def test_all_unbound_digits_are_listed_at_once(tmp_path: Path) -> None:
-    folder = write_paper(tmp_path)
+def test_all_unbound_digits_are_listed_at_once(folder: Path) -> None:
     for name, old, new, _ in DIGITS:
         edit(folder, name, old, new)
     with pytest.raises(ValueError, match="unbound digit") as caught:
@@ -346,9 +358,8 @@ MISTAKES = [  # as above
 
 @pytest.mark.parametrize(("name", "old", "new", "message"), MISTAKES, ids=[m[3] for m in MISTAKES])
 def test_a_mistake_stops_the_render(
-    name: str, old: str, new: str, message: str, tmp_path: Path
+    name: str, old: str, new: str, message: str, folder: Path
 ) -> None:
-    folder = write_paper(tmp_path)
     edit(folder, name, old, new)
     with pytest.raises(ValueError) as caught:  # noqa: PT011 (the message is compared below)
         render_paper(folder)
@@ -356,9 +367,9 @@ def test_a_mistake_stops_the_render(
     assert not (folder / "results/tiny/report").exists()
 
 
-def test_the_command_tells_a_mistake_without_a_traceback(tmp_path: Path) -> None:
-    edit(write_paper(tmp_path), "results", END, "7")
-    folders = "--results", tmp_path / "results/tiny", "--sections", tmp_path / "sections"
+def test_the_command_tells_a_mistake_without_a_traceback(folder: Path) -> None:
+    edit(folder, "results", END, "7")
+    folders = "--results", folder / "results/tiny", "--sections", folder / "sections"
     done = command("report.render", *folders)
     assert re.fullmatch(r'error: unbound digit in "7".*\n', done.stderr)
     assert done.returncode == 1

@@ -2,6 +2,7 @@
 
 import json
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,7 @@ def replaced(value: Typed, **changes: object) -> Typed:
     return typed(type(value), {**dict(value), **changes})
 
 
+@cache
 def outcome(factors: Factors) -> list[torch.Tensor]:
     """Return the initial state and the logits of a network with the given factors."""
     network = Network(factors, 8, 4, (1, 1, 40), 3)
