@@ -2,7 +2,9 @@
 local ENDINGS = {latex = '.pdf', docx = '.png'}
 
 function Meta(meta)
-  meta.author = meta.authors:map(function(author) return author.name or author end)
+  meta.author = meta.authors:map(function(author)
+    return author.affiliation and author.name .. ', ' .. author.affiliation or author.name
+  end)
   return meta
 end
 
