@@ -267,7 +267,7 @@ class Values:
             if each["verdict"] not in (claim["verdict"], NOT_TESTED):
                 budget = self.of_claim(name, "budget", each["budget"])
                 shorter += f"; {self.verdict(name, each['budget'])} at a budget of&nbsp;{budget}"
-        source = f"study *{self._study}*: " if self._study else ""
+        source = f"study *[{self._study}]{{.constant}}*: " if self._study else ""
         words = f"{source}{self.effect(name)}; {self.verdict(name)}{shorter}"
         return f"{self.says(environment, name).removesuffix('.')} ({words})."
 

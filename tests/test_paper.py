@@ -203,6 +203,7 @@ def test_nothing_has_no_report(tmp_path: Path) -> None:
 def test_names_and_reasons_of_a_study_are_printed_as_text(study: Path) -> None:
     """No markup from a job's log or a machine's name reaches the page."""
     rewrite(study / "provenance.json", lambda record: record["host"].update(processor=HOSTILE))
+    rewrite(study / "config.json", lambda config: config.update(study="cifar10"))
     missing = study / "tables/missing.csv"
     row = {"kind": "measurement", "variant": "plain", "depth": None, "runs": None}
     pd.DataFrame([{**row, "reason": HOSTILE}]).to_csv(missing, index=False)

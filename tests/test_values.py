@@ -151,7 +151,7 @@ def test_a_published_study_speaks_by_its_name_and_is_compared(tmp_path: Path) ->
     text.globals |= {name: getattr(values, name) for name in ("finding", "agreement")}
     assert values.tested(["narrow", "slow"]) == ["narrow", "slow"]
     assert words(ask(text, 'finding("narrow")', asked)) == (
-        "Yes, it is narrow (study *long*: 60.0 points, 60.0 to 60.0; supported)."
+        "Yes, it is narrow (study *[long]{.constant}*: 60.0 points, 60.0 to 60.0; supported)."
     )
     source = asked['long: of_claim("narrow", "effect")'].source
     assert source.file == "report/evidence/long/claims.json"
