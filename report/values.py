@@ -216,7 +216,7 @@ class Values:
         """Print a sign for a claim's verdict at each budget, as HTML that links to its row."""
         if name not in self._results.claims:
             return DASH
-        return " ".join(
+        return "&nbsp;".join(
             f'<a href="#claim-{name}" class="verdict {each["verdict"].replace(" ", "-")}" '
             f'title="{each["verdict"]}">{SIGNS[each["verdict"]]}</a>'
             for each in self.claim(name)["judged"]
