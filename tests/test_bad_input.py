@@ -164,6 +164,7 @@ class Hostile:
 
 MIXED = saved(published(3), "") | {"linear.bias": torch.zeros(9)}
 FLAT = {"conv1.weight": torch.zeros(2), "linear.bias": torch.zeros(2)}
+WITHOUT = f"and has none under {', '.join(import_checkpoint.WRAPPED)}{import_checkpoint.HOW}"
 BAD = [
     # The specification of a run
     (spec, "{}", "--spec: dataset is missing: name of the data set"),
@@ -172,7 +173,7 @@ BAD = [
     # Checkpoints
     (checkpoint, Hostile(), "error: resnet.th: not a checkpoint: Weights only load failed."),
     (checkpoint, b"", f"error: resnet.th: not a checkpoint: EOFError{import_checkpoint.HOW}"),
-    (checkpoint, {"epoch": 3}, "error: resnet.th: is no state dict, and has none under state_d"),
+    (checkpoint, {"epoch": 3}, f"error: resnet.th: is no state dict, {WITHOUT}"),
     (checkpoint, {"state_dict": [1]}, "error: resnet.th: is no state dict, and has none under"),
     (checkpoint, {"fc.weight": torch.zeros(2)}, "error: state dict: has no 'layers.stem.conv.wei"),
     (checkpoint, FLAT, "error: state dict: its stem or its head has too few axes"),

@@ -73,14 +73,15 @@ def test_logits_and_test_error_equal_those_of_the_published_network(
 ) -> None:
     theirs = published(blocks)
     given, archive, out = (tmp_path / name for name in ("resnet.th", "cifar.tar.gz", "out.pt"))
-    torch.save({"state_dict": saved(theirs, "module."), "best_prec1": 91.7}, given)
-    ours = network_of(read_checkpoint(given))
-    assert len(ours.layers) == 3 * blocks + 2
     x = torch.randn(6, 3, 32, 32)
-    with torch.no_grad():
-        expected = theirs(x)
-        torch.testing.assert_close(ours(x), expected, rtol=1e-4, atol=1e-4)
-    assert expected.std() > 0.1
+    for key, prefix in {"state_dict": "module.", "model": "_orig_mod.", "net": "net."}.items():
+        torch.save({key: saved(theirs, prefix), "best_prec1": 91.7}, given)
+        ours = network_of(read_checkpoint(given))
+        assert len(ours.layers) == 3 * blocks + 2
+        with torch.no_grad():
+            expected = theirs(x)
+            torch.testing.assert_close(ours(x), expected, rtol=1e-4, atol=1e-4)
+        assert expected.std() > 0.1
 
     torch.save({"model_state_dict": saved(theirs, "model._orig_mod.module.")}, given)
     records = torch.from_numpy(cifar_archive(archive))[5]

@@ -27,6 +27,8 @@ tuning: {lrs: [0.1]}
 def test_a_folder_of_images_becomes_a_paper(tmp_path: Path) -> None:
     folder = copy_project(tmp_path)
     photos(folder / "my photos")
+    (folder / "my photos/red").rename(folder / "elsewhere")
+    (folder / "my photos/red").symlink_to(folder / "elsewhere")
     (folder / "leaves.yaml").write_text(STUDY)
     done = snakemake(folder, *QUICK, "leaves.yaml")
     assert done.returncode == 0, done.stderr[-3000:]
@@ -46,7 +48,7 @@ def test_a_folder_of_images_becomes_a_paper(tmp_path: Path) -> None:
     assert "Interventions" not in page
     assert (results / "report/report.pdf").stat().st_size > 50_000
 
-    # A new picture makes the data and everything that depends on them out of date.
+    # A new picture behind the link makes the data and all that depends on them out of date.
     (folder / "my photos/red/new.png").write_bytes((folder / "my photos/red/0.png").read_bytes())
     dry = snakemake(folder, *QUICK, "leaves.yaml", "--dry-run")
     assert "prepare_data" in dry.stdout

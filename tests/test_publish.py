@@ -4,9 +4,11 @@ import gzip
 import json
 import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 from tiny import rewrite
 
 from report.paper import PUBLISHED, paper
@@ -60,7 +62,12 @@ def test_the_paper_of_published_results_is_that_of_their_study(
     quick_study: Path, evidence: Path, tmp_path: Path
 ) -> None:
     paper(evidence, tmp_path / "out")
-    assert words(tmp_path / "out/paper.html") == words(quick_study / "report/index.html")
+    page = tmp_path / "out/paper.html"
+    assert words(page) == words(quick_study / "report/index.html")
+    # The command below its figures makes the same paper from the evidence of its study.
+    (command,) = set(re.findall(r"<code>(make .*?)</code>", page.read_text(encoding="utf-8")))
+    dry = subprocess.check_output([*command.split(), "--dry-run"], cwd=ROOT, text=True)
+    assert "python -m report.paper report/evidence/quick\n" in dry
     assert (tmp_path / "out/values.json").read_bytes() == (quick_study / "values.json").read_bytes()
     assert (tmp_path / "out/paper.pdf").read_bytes().startswith(b"%PDF")
 
