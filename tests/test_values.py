@@ -135,7 +135,7 @@ def test_a_rate_is_at_an_edge_of_all_that_were_tried(
 def test_a_verdict_links_to_its_row_in_text_and_in_signs(text: Environment) -> None:
     assert ask(text, 'verdict("narrow")') == "[not tested](#claim-narrow){.verdict .not-tested}"
     assert ask(text, 'signs("better")') == (
-        '<a href="#claim-better" class="verdict contradicted" title="contradicted">−</a> '
+        '<a href="#claim-better" class="verdict contradicted" title="contradicted">−</a>&nbsp;'
         '<a href="#claim-better" class="verdict supported" title="supported">+</a>'
     )
 
