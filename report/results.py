@@ -58,6 +58,10 @@ class Results:
         minutes = sum(run["cpu_seconds"] for run in record.get("runs", {}).values()) / 60
         return {"cpu_minutes": minutes} | flat(record)  # a published study has the sum alone
 
+    def has_record(self, key: str) -> bool:
+        """Return whether provenance.json has an entry, which another machine may lack."""
+        return key in self.record
+
     def table(self, name: str) -> pd.DataFrame:
         """Return tables/<name>.csv, or the claims as a table with a row for each budget."""
         if name == "claims":

@@ -63,7 +63,7 @@ def environment(results: Results, sections: Path, asked: dict[str, Value]) -> ji
     result.filters["literal"] = literal
     queries = {name: getattr(values, name) for name in dir(values) if not name.startswith("_")}
     result.globals |= queries | results.depths  # shallow and deep
-    for name in ("config", "variants", "budgets", "is_at_edge"):
+    for name in ("config", "variants", "budgets", "is_at_edge", "has_record"):
         result.globals[name] = getattr(results, name)
     result.globals |= {"table": table, "claims": list(results.claims.values())}
     result.globals |= {"studies": {results.config["study"]: values, **values.published}}

@@ -212,6 +212,11 @@ class Values:
         verdict = self.claim(name, budget)["verdict"]
         return f"[{verdict}](#claim-{name}){{.verdict .{verdict.replace(' ', '-')}}}"
 
+    def _judged(self, name: str, budget: int | None = None) -> str:
+        """Return a verdict after a sentence, which says the opposite of a contradicted claim."""
+        verdict = self.verdict(name, budget)
+        return f"prediction {verdict}" if "[contradicted]" in verdict else verdict
+
     def signs(self, name: str) -> str:
         """Print a sign for a claim's verdict at each budget, as HTML that links to its row."""
         if name not in self._results.claims:
@@ -266,9 +271,10 @@ class Values:
         for each in claim["judged"][:-1]:
             if each["verdict"] not in (claim["verdict"], NOT_TESTED):
                 budget = self.of_claim(name, "budget", each["budget"])
-                shorter += f"; {self.verdict(name, each['budget'])} at a budget of&nbsp;{budget}"
+                epochs = f"{budget}&nbsp;epoch" + "s" * (each["budget"] > 1)
+                shorter += f"; {self._judged(name, each['budget'])} after {epochs}"
         source = f"study *[{self._study}]{{.constant}}*: " if self._study else ""
-        words = f"{source}{self.effect(name)}; {self.verdict(name)}{shorter}"
+        words = f"{source}{self.effect(name)}; {self._judged(name)}{shorter}"
         return f"{self.says(environment, name).removesuffix('.')} ({words})."
 
     @jinja2.pass_environment
@@ -290,10 +296,6 @@ class Values:
         """Print an entry of provenance.json by its dotted path, or the sum cpu_minutes."""
         x = known(key, self._results.record, "record")
         return shown(key.split(".")[-1], x, Source("provenance.json", key))
-
-    def has_record(self, key: str) -> bool:
-        """Return whether provenance.json has an entry, which another machine may lack."""
-        return key in self._results.record
 
     @query
     def data(self, key: str) -> Value:

@@ -101,7 +101,8 @@ COMPOSED = {
     'finding("narrow")': f"This was not tested: {NO_RUN}.",
     # 50 - 90 at the longest budget, and 50 - 40 / 3 at the other.
     'finding("better")': (
-        "Yes, it is better (−40 points, −65 to −15; supported; contradicted at a budget of 2)."
+        "Yes, it is better (−40 points, −65 to −15; supported; "
+        "prediction contradicted after 2 epochs)."
     ),
 }
 
