@@ -1,25 +1,26 @@
 """Add one of each kind to a copy of the project, count the files that it touches, and use it."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from conftest import copy_project, snakemake
+from conftest import ROOT, copy_project, environment, snakemake
 from test_dag import FIGURES, TABLES, planned
 
-SECTION = "report/sections/answer.md"
-END = "**What would change our mind.**"  # a new paragraph goes before it
+from models.files import read_json, read_yaml
 
 
 def add(project: Path, changes: dict[str, tuple[str, str]]) -> int:
-    """Put text before the first place of another text, or into a new file; count the files."""
+    """Put text before the first place of another text, or at the end of a file; count the files."""
     for file, (before, new) in changes.items():
         path = project / file
-        old = path.read_text() if before else ""
+        old = path.read_text() if path.exists() else ""
         assert before in old, file
-        path.write_text(old.replace(before, new + before, 1))
+        cut = old.index(before) if before else len(old)
+        path.write_text(old[:cut] + new + old[cut:])
     return len(changes)
 
 
@@ -29,14 +30,29 @@ def run(project: Path, *arguments: str) -> str:
     return subprocess.run(words, cwd=project, stdout=subprocess.PIPE, text=True, check=True).stdout
 
 
-def test_a_variant_touches_two_files_and_runs_alone(finished: Path) -> None:
-    entry = "residual_thin:\n  label: residual, one convolution\n  baseline: residual\n"
-    factors = "  factors: {norm: none, convolutions_per_block: 1}\n"
-    assert add(finished, {
-        "workflow/config/variants.yaml": ("plain_dirac:\n", entry + factors),
-        "workflow/config/quick.yaml": ("residual_bn_orthogonal]", "residual_thin, "),
-    }) == 2  # fmt: skip
-    assert planned(finished) == {"cell": 2, "measure": 1, **TABLES}
+def test_the_tutorial_puts_a_network_a_claim_and_a_figure_into_the_paper(finished: Path) -> None:
+    *parts, _ = (ROOT / "workflow/TUTORIAL.md").read_text().split("```")
+    *changes, (last, command) = zip(parts[::2], parts[1::2], strict=True)
+    files = set()
+    for told, block in changes:
+        file, *above = re.findall("`(.+?)`", told.strip().splitlines()[-1])
+        new = block.partition("\n")[2]  # without the name of the language
+        add(finished, {file: (f"\n{above[0]}", f"\n{new[:-1]}") if above else ("", new)})
+        files.add(file)
+    assert len(files) == len(changes) == 5
+    assert planned(finished) == {"cell": 2, "measure": 1, **TABLES, "figure": FIGURES + 1}
+
+    assert last.endswith("Run:\n\n")
+    command = command.removeprefix("sh\n")
+    subprocess.run(command, shell=True, cwd=finished, env=environment(), check=True)
+    study = finished / "results/quick"
+    claim = read_yaml(finished / "report/claims.yaml")["claims"][-1]
+    judged = read_json(study / "claims.json")["claims"][-1]
+    assert claim["id"] == judged["id"] == "tanh_fits_better"
+    page = (study / "report/index.html").read_text(encoding="utf-8")
+    assert ">plain + BN, tanh</span></td>" in page
+    assert claim["sentences"][judged["verdict"]].removesuffix(".") in page
+    assert 'id="fig-tanh"' in page
 
 
 def test_a_level_of_a_factor_touches_two_files(tmp_path: Path) -> None:
@@ -99,69 +115,16 @@ def quantities(rows: list[dict]) -> dict[str, float]:
     return {"norm": mean([row["norm"] for row in rows])}
 '''
 SETTINGS = "  weight_size:\n    at: {variants: [end], interventions: [end]}\n"
-SENTENCE = 'Weights measure << quantity("weight_size.norm", "plain", deep, "end") >>.\n\n'
-
-FIGURE = '''"""Draw the training error of each run."""
-
-import matplotlib.pyplot as plt
-import pandas as pd
-
-TABLES = ("runs",)
-ROWS = ("variants", "depths")
+SENTENCE = '\nWeights measure << quantity("weight_size.norm", "plain", deep, "end") >>.\n'
 
 
-def draw(table: pd.DataFrame) -> plt.Figure:
-    figure, axes = plt.subplots()
-    axes.plot(table["depth"], table["train_error"], "o")
-    return figure
-'''
-PICTURE = """Every run is in @fig:points.
-
-::: {#fig:points}
-**Training error of every run.**
-
-::: alt
-Points of training error against depth.
-:::
-:::
-
-"""
-
-CLAIM = """  - id: weights_grow
-    section: limitations
-    statement: The weights of the deep plain network are larger than those of the shallow one.
-    sentences:
-      supported: Weights grow with depth.
-      contradicted: Weights do not grow with depth.
-      inconclusive: The data do not settle whether weights grow with depth.
-    theory: none
-    metric: weight_size.norm
-    unit: norm
-    contrast:
-      - {variant: plain, depth: deep, weight: 1, checkpoint: end}
-      - {variant: plain, depth: shallow, weight: -1, checkpoint: end}
-    prediction: above
-    smallest_effect: 0
-    reason: a test
-
-"""
-
-
-def test_a_measure_a_figure_and_a_claim_touch_seven_files_and_reach_the_paper(
-    finished: Path,
-) -> None:
-    measure = add(finished, {
+def test_a_measure_touches_three_files_and_reaches_the_paper(finished: Path) -> None:
+    assert add(finished, {
         "analysis/measures/weight_size.py": ("", MEASURE),
         "workflow/config/default.yaml": ("  gradient_flow:\n", SETTINGS),
-        SECTION: (END, SENTENCE),
-    })  # fmt: skip
-    figure = add(finished, {"analysis/figures/points.py": ("", FIGURE), SECTION: (END, PICTURE)})
-    claim = add(finished, {
-        "report/claims.yaml": ("# The sign that each", CLAIM),
-        SECTION: (END, '<< finding("weights_grow") >>\n\n'),
-    })  # fmt: skip
-    assert (measure, figure, claim) == (3, 2, 2)
-    assert planned(finished) == {"measure": 6, **TABLES, "figure": FIGURES + 1}
+        "report/sections/answer.md": ("", SENTENCE),
+    }) == 3  # fmt: skip
+    assert planned(finished) == {"measure": 6, **TABLES}
 
     # Measure one network only, and put its rows into the tables.
     study = finished / "results/quick"
@@ -176,18 +139,8 @@ def test_a_measure_a_figure_and_a_claim_touch_seven_files_and_reach_the_paper(
         table.write("\n".join(rows) + "\n")
 
     results = ("--results", str(study.relative_to(finished)))
-    run(finished, "-m", "report.claims", "--claims", "report/claims.yaml", *results)
-    claims = {c["id"]: c for c in json.loads((study / "claims.json").read_text())["claims"]}
-    values = [float(row.split(",")[-1]) for row in rows]  # shallow, then deep, two seeds each
-    effect = (values[2] + values[3] - values[0] - values[1]) / 2
-    assert claims["weights_grow"]["effect"] == pytest.approx(effect)
-
-    picture = str(study / "figures/points.svg")
-    run(finished, "-m", "analysis.figure", "points", *results, "--out", picture)
     run(finished, "-m", "report.render", *results)
-    page = (study / "report/index.html").read_text(encoding="utf-8")
     printed = json.loads((study / "values.json").read_text())["values"]
     (value,) = (v for v in printed if v["key"].startswith('quantity("weight_size.norm", "plain"'))
+    values = [float(row.split(",")[-1]) for row in rows]  # shallow, then deep, two seeds each
     assert value["value"] == pytest.approx((values[2] + values[3]) / 2)
-    assert 'id="fig-points"' in page
-    assert "whether weights grow" in page or "grow with depth" in page
