@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import pytest
 from conftest import QUICK, ROOT, copy_project
-from test_kill import same_results
+from test_kill import same_results, trained
 
 from tests.slurm.cluster import Cluster, lacking
 
@@ -112,6 +112,43 @@ def cancel(cluster: Cluster, name: str, done: threading.Event) -> None:
         for line in cluster.ask(*running, check=False).splitlines():
             if line.split()[1] == name:
                 cluster.ask("scancel", line.split()[0], check=False)
+
+
+def test_one_allocation_goes_on_where_another_ended(cluster: Cluster, tmp_path: Path) -> None:
+    """Give the README's command for two cells, of which one waits for the other."""
+    project, last = copy_project(tmp_path), "cells/plain_bn_constructed/depth14.json"
+    quick, results = project / "workflow/config/quick.yaml", project / "results/quick"
+    quick.write_text(quick.read_text().replace("budgets: [1, 2]", "budgets: [10]"))
+    (command,) = re.findall(r"^ +(sbatch (?:.*\\\n)+.*)", (ROOT / "README.md").read_text(), re.M)
+    for old, new in {"32": "2", "full.yaml": f"quick.yaml -- results/quick/{last}"}.items():
+        command = command.replace(old, new)
+    log = results / "logs/cell/plain_bn_constructed/depth14.log"
+
+    def submit() -> None:
+        subprocess.run(command, shell=True, cwd=project, env=cluster.environment, check=True)
+
+    def until(*states: str, says: str) -> None:
+        end = time.monotonic() + 600
+        while not (
+            [job.state for job in jobs(cluster)] == [*states]
+            and log.exists()
+            and says in log.read_text()
+        ):
+            assert time.monotonic() < end, "".join(o.read_text() for o in project.glob("*.out"))
+            time.sleep(0.1)
+
+    submit()
+    submit()
+    until("RUNNING", "PENDING", says="it/s")
+    before = trained(results / "runs/plain_bn")
+    cluster.ask("scancel", "1")  # it is asked to end, as at the end of its time
+    until("CANCELLED", "RUNNING", says="going on after step")
+    submit()
+    for pid in re.findall(r"^\d+", cluster.ask("scontrol", "listpids", "2"), re.MULTILINE):
+        os.kill(int(pid), signal.SIGKILL)
+    until("CANCELLED", "FAILED", "COMPLETED", says="going on after step")
+    assert (results / last).exists()
+    assert trained(results / "runs/plain_bn") == before != {}
 
 
 def test_the_study_survives_what_happens_on_a_cluster(
