@@ -98,7 +98,7 @@ COMPOSED = {
     'verdict("better", budget=2)': "contradicted",
     # 50 - 80/2 - 20/2 is 0, and the seeds differ as in the change.
     'finding("slow")': "Perhaps (0.0 points, −25 to 25; inconclusive).",
-    'finding("narrow")': f"This was not tested: {NO_RUN}.",
+    'says("narrow")': f"This was not tested: {NO_RUN}.",
     # 50 - 90 at the longest budget, and 50 - 40 / 3 at the other.
     'finding("better")': (
         "Yes, it is better (−40 points, −65 to −15; supported; "
