@@ -44,6 +44,14 @@ def test_the_numbers_of_the_readme_are_printed_in_the_published_paper() -> None:
     assert set(re.findall(number, answer)) <= set(re.findall(number, printed))
 
 
+def test_badges_and_citation_are_true() -> None:
+    least = PROJECT["requires-python"].removeprefix(">=")
+    facts = [f"version {PROJECT['version']}", f"Python {least}+", f"licence {PROJECT['license']}"]
+    badges = re.findall(r"!\[(.+?)\]\(https://img.shields.io/", (ROOT / "README.md").read_text())
+    assert badges == facts
+    assert read_yaml(ROOT / "CITATION.cff")["version"] == PROJECT["version"]
+
+
 def locked() -> dict[str, str]:
     """Return the version of each package that the lock pins."""
     pins = [re.split("[#; ]", line)[0].split("==") for line in LOCK.read_text().splitlines()]
