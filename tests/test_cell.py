@@ -158,7 +158,7 @@ def test_one_rate_is_not_tried(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("depth", [8, 14])
 def test_only_what_is_inserted_into_a_frozen_network_is_trained(depth: int, tmp_path: Path) -> None:
-    """Random blocks begin as any others do. At the parent's depth there are none."""
+    """Random blocks start like all others. A network as deep as its parent has no random blocks."""
     train_cell(replaced(CELL, parent=True), tmp_path)
     start, kept = {"variant": "plain_bn", "depth": 8}, ["init", "step3", "end"]
     growth = {"start": start, "growth": "random", "frozen": True}

@@ -42,6 +42,7 @@ Path(f"results/quick/cells/{spec['variant']}/depth{spec['depth']}.json").touch()
 EDITS = {
     "nothing": ("Snakefile", "", "", {}),
     "a sentence": ("report/sections/answer.md", "\n\n", "\n\nMore.\n\n", PAPER),
+    "the rounding of values": ("report/values.py", *COMMENT, PAPER),
     "a claim": ("report/claims.yaml", "smallest_effect: 1", "smallest_effect: 2", WRITING),
     "a figure": ("analysis/figures/interventions.py", *COMMENT, {"figure": 1, **PAPER}),
     "the tables": ("analysis/tables.py", *COMMENT, TABLES),
@@ -57,12 +58,25 @@ EDITS = {
         "workflow/config/quick.yaml", "seeds: [0, 1]", "seeds: [0, 1, 2]",
         {"cell": 12, "measure": 6, **TABLES},
     ),
+    "one more budget": (
+        "workflow/config/quick.yaml", "budgets: [1, 2]", "budgets: [1, 2, 3]",
+        {"cell": 12, "measure": 6, **TABLES},
+    ),
+    "one more rate": (
+        "workflow/config/quick.yaml", "lrs: [0.1, 0.3]", "lrs: [0.03, 0.1, 0.3]",
+        {"cell": 12, "measure": 6, **TABLES},
+    ),
     "the factors of a variant": (
         "workflow/config/variants.yaml", "{shortcut: none, norm: none}", "{norm: none}",
         {"cell": 2, "measure": 1, **TABLES},
     ),
     "the label of a variant": (
         "workflow/config/variants.yaml", "label: plain + BN\n", "label: plain with BN\n",
+        {"figure": FIGURES, **WRITING},
+    ),
+    "a variant that the study does not have": (
+        "workflow/config/variants.yaml",
+        "plain_dirac:\n", "other: {label: o, baseline: plain}\nplain_dirac:\n",
         {"figure": FIGURES, **WRITING},
     ),
 }  # fmt: skip

@@ -14,7 +14,7 @@ from models.training.lanes import Stack, State, join, split
 from models.variant import Run, read_variants
 
 VARIANTS = read_variants()
-STEPS = 3
+STEPS = 5
 
 
 @pytest.fixture(scope="module")
