@@ -7,7 +7,6 @@ and the SHA-256 of each file. It holds evidence/<study>/ (see report/publish.py)
 figures with their data, and run.json of every run, which repeats that run.
 """
 
-import argparse
 import tempfile
 import tomllib
 from pathlib import Path
@@ -16,9 +15,10 @@ from rocrate.rocrate import ROCrate
 
 from models.files import replacing
 from models.origin import of_files
+from report.paper import NAMES
 from report.publish import EVIDENCE, publish
+from report.results import command
 
-PAPER = ("report/index.html", "report/report.pdf", "values.json")
 RUNS = "runs/**/run.json"
 FORMATS = {
     ".gz": "application/gzip", ".html": "text/html", ".json": "application/json",
@@ -36,7 +36,7 @@ def bundle(results: Path) -> Path:
     with tempfile.TemporaryDirectory() as folder:
         evidence = publish(results, Path(folder, "evidence"))
         crate.name = f"The study {evidence.name} of network degradation"
-        own = [*map(results.joinpath, PAPER), *(results / "figures").iterdir(), *results.glob(RUNS)]
+        own = [*map(results.joinpath, NAMES), *(results / "figures").iterdir(), *results.glob(RUNS)]
         files = {path: path.relative_to(results) for path in own}
         files |= {path: path.relative_to(folder) for path in evidence.rglob("*") if path.is_file()}
         for path, name in sorted(files.items()):
@@ -48,15 +48,5 @@ def bundle(results: Path) -> Path:
     return results / "bundle.zip"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("results", type=Path, help="results/<study>, finished")
-    arguments = parser.parse_args()
-    try:
-        print(bundle(arguments.results))
-    except (OSError, ValueError) as error:
-        parser.exit(1, f"error: {error}\n")
-
-
 if __name__ == "__main__":
-    main()
+    command(__doc__.splitlines()[0], bundle)

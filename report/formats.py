@@ -6,7 +6,6 @@ The folder results/<study>/report/tex/ receives paper.tex and figures/, which `p
 compiles; beside the folder comes paper.docx. Text and numbers are those of the PDF.
 """
 
-import argparse
 import tempfile
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import typst
 from models.files import replacing
 from report.printing import FONTS
 from report.render import SECTIONS, document, pandoc
-from report.results import Results
+from report.results import Results, command
 from report.text import markdown
 
 COMMON = "--from=json --standalone --wrap=none --lua-filter=formats.lua"
@@ -30,8 +29,8 @@ def picture(svg: Path, kind: str) -> bytes:
     return typst.compile(source.encode(), root=str(svg.parent), format=kind, ppi=300, **fonts)
 
 
-def write_formats(results: Path) -> list[Path]:
-    """Write paper.tex with its figures, and paper.docx; return the paths of the two."""
+def write_formats(results: Path) -> str:
+    """Write paper.tex with its figures, and paper.docx; return their paths, a line each."""
     results = results.resolve()
     tree = document(markdown(Results(results), SECTIONS, {}))
     report, figures = results / "report", sorted(results.glob("figures/*.svg"))
@@ -47,18 +46,8 @@ def write_formats(results: Path) -> list[Path]:
             (Path(folder) / f"figures/{svg.stem}.png").write_bytes(picture(svg, "png"))
         with replacing(papers[1]) as path:
             pandoc(tree, WORD, f"--output={path}", f"--resource-path={folder}")
-    return papers
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("results", type=Path, help="results/<study>, finished")
-    arguments = parser.parse_args()
-    try:
-        print(*write_formats(arguments.results), sep="\n")
-    except (OSError, ValueError) as error:
-        parser.exit(1, f"error: {error}\n")
+    return "\n".join(map(str, papers))
 
 
 if __name__ == "__main__":
-    main()
+    command(__doc__.splitlines()[0], write_formats)

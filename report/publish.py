@@ -7,7 +7,6 @@ data.json (the data set), provenance.json (machines, versions, cost), the tables
 SHA256SUMS. The same results give the same bytes.
 """
 
-import argparse
 import gzip
 import hashlib
 import json
@@ -17,7 +16,7 @@ from pathlib import Path
 from analysis.tables import KEYS, TRAINED
 from models.files import read_json, replacing
 from models.origin import of_files
-from report.results import Results, known
+from report.results import Results, command, known
 
 EVIDENCE = Path(__file__).resolve().parent / "evidence"
 SUMS = "SHA256SUMS"
@@ -89,15 +88,5 @@ def published(own: str, evidence: Path = EVIDENCE) -> dict[str, Results]:
     return {folder.name: read(folder) for folder in folders if folder.name != own}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("results", type=Path, help="results/<study>, finished")
-    arguments = parser.parse_args()
-    try:
-        print(publish(arguments.results))
-    except (OSError, ValueError) as error:
-        parser.exit(1, f"error: {error}\n")
-
-
 if __name__ == "__main__":
-    main()
+    command(__doc__.splitlines()[0], publish)

@@ -1,7 +1,9 @@
 """Read the results folder of a study: its tables, its settings, and why something is missing."""
 
+import argparse
 import functools
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,17 @@ def flat(node: Any, path: str = "") -> dict[str, Any]:
         return {path: node}
     inner = [flat(item, f"{path}.{key}" if path else key) for key, item in node.items()]
     return {key: value for leaves in inner for key, value in leaves.items()}
+
+
+def command(description: str, act: Callable[[Path], object]) -> None:
+    """Be a command on results/<study>: print what `act` returns, or in one line what is wrong."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("results", type=Path, help="results/<study>, finished")
+    arguments = parser.parse_args()
+    try:
+        print(act(arguments.results))
+    except (OSError, ValueError) as error:
+        parser.exit(1, f"error: {error}\n")
 
 
 class Results:

@@ -214,8 +214,8 @@ class Values:
 
     def _judged(self, name: str, budget: int | None = None) -> str:
         """Return a verdict after a sentence, which says the opposite of a contradicted claim."""
-        verdict = self.verdict(name, budget)
-        return f"prediction {verdict}" if "[contradicted]" in verdict else verdict
+        opposite = self.claim(name, budget)["verdict"] == "contradicted"
+        return ("prediction " if opposite else "") + self.verdict(name, budget)
 
     def signs(self, name: str) -> str:
         """Print a sign for a claim's verdict at each budget, as HTML that links to its row."""
