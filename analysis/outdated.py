@@ -39,7 +39,7 @@ def outdated_runs(folder: Path, runs: Iterable[Run], tuning: dict, expected: Exp
             found[run.variant, run.depth].append([name for name in differs if differs[name]])
     for cell, runs_differ in found.items():
         why = " and ".join(dict.fromkeys(chain(*runs_differ)))
-        yield ("outdated run", *cell, len(runs_differ), f"of another {why}")
+        yield ("outdated run", *cell, len(runs_differ), f"differs in {why}")
 
 
 def outdated_measurements(folder: Path, names: Iterable[str], expected: Expected) -> Outdated:
@@ -49,6 +49,6 @@ def outdated_measurements(folder: Path, names: Iterable[str], expected: Expected
         then = read_json(path) if path.exists() else {"expected": "", "runs": {}}
         specs = {folder / run / "run.json": sha for run, sha in then["runs"].items()}
         if then["expected"] != expected.measurements[name]:
-            yield "outdated measurement", name, None, None, "of another specification or code"
+            yield "outdated measurement", name, None, None, "differs in specification or code"
         elif any(spec.exists() and of_files([spec]) != sha for spec, sha in specs.items()):
-            yield "outdated measurement", name, None, None, "of other runs"
+            yield "outdated measurement", name, None, None, "measured other runs"

@@ -7,11 +7,6 @@ from torch import Tensor, nn
 Stride = tuple[int, int]
 
 
-def per_lane(x: Tensor, lanes: int) -> Tensor:
-    """Return x (B, K * C, ...) as (B, K, C, ...)."""
-    return x.unflatten(1, (lanes, -1))
-
-
 def per_channel(scalars: Tensor, x: Tensor) -> Tensor:
     """Return the lanes' scalars (K,) as (K * C, 1, 1), for x (B, K * C, H, W)."""
     channels = x.shape[1] // len(scalars)
@@ -33,9 +28,9 @@ class Identity(nn.Module):
         if self.same:  # padding with nothing would make a copy
             return x
         # The mean of one position is that position. PyTorch computes the gradient of this pooling
-        # faster than that of a slice.
-        x = per_lane(F.avg_pool2d(x, 1, self.stride), self.lanes)
-        return F.pad(x, (0, 0, 0, 0, self.before, self.after)).flatten(1, 2)
+        # faster than that of a slice. The result has its channels last, as its input does on a CPU.
+        x = F.avg_pool2d(x, 1, self.stride).movedim(1, -1).unflatten(-1, (self.lanes, -1))
+        return F.pad(x, (self.before, self.after)).flatten(-2).movedim(-1, 1)
 
 
 class Mixing(Identity):
@@ -60,7 +55,7 @@ class Linear(nn.Linear):
         if self.lanes == 1:
             return super().forward(x)
         weight = self.weight.unflatten(0, (self.lanes, -1))
-        products = torch.einsum("bki,koi->bko", per_lane(x, self.lanes), weight)
+        products = torch.einsum("bki,koi->bko", x.unflatten(1, (self.lanes, -1)), weight)
         return products.flatten(1) + self.bias
 
 

@@ -147,7 +147,8 @@ class PostActivationBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         out = self.branch(x)
-        return self.after(out if self.shortcut is None else self.shortcut(x) + out)
+        # The sum has the memory format of its first term, and the branch's is the faster one.
+        return self.after(out if self.shortcut is None else out + self.shortcut(x))
 
 
 class PreActivationBlock(nn.Module):
@@ -171,7 +172,7 @@ class PreActivationBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         out = self.branch(x)
-        return out if self.shortcut is None else self.shortcut(x) + out
+        return out if self.shortcut is None else out + self.shortcut(x)
 
 
 Block = PostActivationBlock | PreActivationBlock

@@ -139,8 +139,8 @@ def class_missing_in_test(folder: Path) -> None:
     (folder / "test/red").rename(folder / "test/blue")
 
 
-def validation_only(folder: Path) -> None:
-    photos(folder, "train/{name}")
+def other_names(folder: Path) -> None:
+    photos(folder, "Training/{name}")
     photos(folder, "val/{name}")
 
 
@@ -188,7 +188,7 @@ BAD = [
     (folder, emptying("red"), "error: photos/red: the class has no images"),
     (folder, emptying("red", keep=1), "error: photos: cannot be divided: "),
     (folder, class_missing_in_test, "error: photos: the class 'blue' is in one of train and test"),
-    (folder, validation_only, "error: photos/val: the images to test on go into a folder test"),
+    (folder, other_names, "error: photos: has folders training and val; expected train and test"),
     (folder, invisible, "error: photos/red/0.png: cannot be read: shows nothing once its transpa"),
     (folder, link_in_a_circle, "error: photos/green/9: not an image file; photos/red/9: not an i"),
     (folder, halving("red/1.jpg"), "error: photos/red/1.jpg: cannot be read: "),

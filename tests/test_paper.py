@@ -180,7 +180,7 @@ def test_an_unfinished_study_reports_its_gaps_and_what_is_out_of_date(
     }  # fmt: skip
     why = missing.groupby("kind")["reason"].unique().map(list)
     assert why["run"] == ["error: no space left on device"]
-    assert why["outdated run"] == ["of another specification and code"]
+    assert why["outdated run"] == ["differs in specification and code"]
     assert missing["runs"][0] == 1
     claims = Results(results).claims
     assert claims["identity_necessary"]["not_tested"].startswith("1 of the seeds")

@@ -194,10 +194,10 @@ def test_what_is_out_of_date_is_listed_and_kept(results: Path) -> None:
     runs = table(results, "runs", partial=True)
     assert len(runs) == 16
     assert read_missing(results / "tables/missing.csv").fillna(0).to_numpy().tolist() == [
-        ["outdated run", "residual_bn", 14, 4, "of another specification"],
-        ["outdated run", "plain_bn", 8, 3, "of another specification and code and data"],
-        ["outdated measurement", "residual_bn", 0, 0, "of other runs"],
-        ["outdated measurement", "plain_bn_constructed", 0, 0, "of another specification or code"],
+        ["outdated run", "residual_bn", 14, 4, "differs in specification"],
+        ["outdated run", "plain_bn", 8, 3, "differs in specification and code and data"],
+        ["outdated measurement", "residual_bn", 0, 0, "measured other runs"],
+        ["outdated measurement", "plain_bn_constructed", 0, 0, "differs in specification or code"],
     ]
 
 

@@ -7,6 +7,7 @@ import tarfile
 import unicodedata
 import zlib
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -34,6 +35,7 @@ LEFT_BY_SYSTEMS = (
     "thumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir", "#recycle", "$recycle.bin",
     "system volume information", "lost+found",
 )  # fmt: skip
+NAMES_OF_TEST = ("test", "testing", "val", "valid", "validation")
 ORIENTATION = 0x0112  # EXIF's number of the tag
 # What turns an image upright, by the value of the tag; the names are Pillow's Image.Transpose.
 TURNS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}
@@ -193,9 +195,9 @@ def files_of(options: ImageFolder) -> list[Classes]:
         raise ValueError(f"image_folder.path: {str(path)!r} is not a folder")
     parts = {entry.name.lower(): entry for entry in path.iterdir() if entry.is_dir()}
     if not {"train", "test"} <= parts.keys():
-        for name in ("val", "valid", "validation"):
-            if {"train", name} <= parts.keys():
-                raise ValueError(f"{parts[name]}: the images to test on go into a folder test")
+        for train, test in product(("train", "training"), NAMES_OF_TEST):
+            if {train, test} <= parts.keys():
+                raise ValueError(f"{path}: has folders {train} and {test}; expected train and test")
         return [classes_in(path)]
     train, test = (classes_in(parts[name]) for name in ("train", "test"))
     if other := sorted(train.keys() ^ test.keys()):

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, RandomSampler, TensorDataset
 from models.data.prepare import Dataset
 from models.initialise import build
 from models.network import Network
+from models.streams import generator
 from models.training.optimiser import lr_factor
 from models.variant import Factors, Run
 
@@ -88,7 +89,7 @@ def loop(
     if inputs.shape[2] == 1:  # signals
         inputs = inputs.squeeze(2)
     pairs = TensorDataset(inputs, data.train_targets.cpu())
-    order = RandomSampler(pairs, generator=torch.Generator().manual_seed(run.seed))
+    order = RandomSampler(pairs, generator=generator(run.seed, "order"))
     loader = DataLoader(pairs, spec.batch_size, sampler=order, drop_last=True)
     model = rival(build(run, data), run, inputs, data.classes).train()
     optimizer = torch.optim.SGD(
