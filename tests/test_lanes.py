@@ -12,6 +12,7 @@ from models.network import Network
 from models.training.evaluate import evaluate
 from models.training.lanes import Stack, State, join, split
 from models.variant import Run, read_variants
+from tests.benchmarks.rivals import loop
 
 VARIANTS = read_variants()
 STEPS = 5
@@ -82,6 +83,34 @@ def test_lanes_are_single_networks(name: str, data: Dataset) -> None:
         assert apart(alone.weights()[0], stack.weights()[k]) < 1e-5
         assert alone.losses[0].item() == pytest.approx(stack.losses[k].item(), rel=1e-5)
         assert apart(begun([run], data).weights()[0], alone.weights()[0]) > 1e-3  # it has learned
+
+
+@pytest.mark.usefixtures("double")
+@pytest.mark.parametrize("name", ["plain", "plain_bn", "residual", "residual_bn"])
+def test_a_lane_is_what_the_usual_way_to_train_in_pytorch_makes(name: str, data: Dataset) -> None:
+    """The benchmarks time that way: Conv1d, a DataLoader, torch.optim.SGD and a scheduler."""
+    runs = runs_of(name, (0, 0.1), (1, 0.2))
+    train = replaced(runs[0].train, augmentation="none")
+    stack = begun([replaced(run, train=train, epochs=1) for run in runs], data)
+    while stack.done < stack.total:
+        stack.step()
+        stack.record()
+    losses = [row.train_loss for row in stack.histories[0]]
+    assert losses == pytest.approx(loop(stack.runs[0], data)[0], rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["plain_bn", "residual_bn", "preact_bn", "residual_bn_orthogonal"])
+@pytest.mark.parametrize("size", [(1, 20), (8, 8)])
+def test_every_layer_keeps_the_channels_last(name: str, size: tuple[int, int]) -> None:
+    """Convolutions and norms are faster so, and a sum of two formats is slower than both."""
+    network = Network(VARIANTS[name].factors, 14, 4, (2, *size), 3, lanes=2)
+    outputs = []
+    for module in network.modules():
+        module.register_forward_hook(lambda module, inputs, output: outputs.append(output))
+    network(torch.randn(5, 4, *size).contiguous(memory_format=torch.channels_last))
+    images = [output for output in outputs if output.ndim == 4]
+    assert len(images) > 20
+    assert all(image.is_contiguous(memory_format=torch.channels_last) for image in images)
 
 
 @pytest.mark.parametrize("name", ["plain", "residual_bn", "residual_fixup", "plain_bn_noisy"])
