@@ -13,8 +13,6 @@ import math
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import minimize
-from scipy.stats import norm
 
 LAWS = {"exponential": lambda depth: depth, "power": np.log10}
 COLUMNS = ["variant", "threshold", "law", "coefficient", "log_likelihood", "runs", "bounds"]
@@ -41,6 +39,9 @@ def growth_table(steps: pd.DataFrame) -> pd.DataFrame:
 
 def fit(x: pd.Series, y: pd.Series, above: pd.Series, below: pd.Series) -> tuple[float, float]:
     """Return the slope of y over x and the log-likelihood; `above` and `below` mark bounds."""
+    from scipy.optimize import minimize  # the text does without these slow imports
+    from scipy.stats import norm
+
     center, spread = x.mean(), x.std()
     z = (x - center) / spread
     slope, height = np.polyfit(z, y, 1)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy.special import stdtrit
 
 CONFIDENCE = 0.95
 Numbers = Sequence[float]
@@ -27,8 +27,10 @@ def mean_interval(values: Numbers) -> Interval:
     x = np.asarray(values, dtype=float)
     if not len(x) or not np.isfinite(x).all():
         raise ValueError(f"a mean needs finite values, not {x.tolist()}")
-    quantile = stats.t.ppf((1 + CONFIDENCE) / 2, len(x) - 1)
-    half = quantile * stats.sem(x) if len(x) > 1 else math.nan
+    half = math.nan
+    if len(x) > 1:
+        quantile = stdtrit(len(x) - 1, (1 + CONFIDENCE) / 2)
+        half = quantile * (x.std(ddof=1) / math.sqrt(len(x)))
     return Interval(float(x.mean()), float(x.mean() - half), float(x.mean() + half), len(x))
 
 
@@ -68,6 +70,8 @@ def band(values: Numbers) -> tuple[float, float]:
 
 def sign_flip_p_value(differences: Numbers) -> float:
     """Return the exact two-sided p-value that differences are symmetric, from all sign patterns."""
+    from scipy import stats  # most who import this module do without this slow import
+
     x = np.asarray(differences, dtype=float)
     options = {"permutation_type": "samples", "n_resamples": np.inf, "vectorized": False}
     return float(stats.permutation_test((x,), np.mean, **options).pvalue)

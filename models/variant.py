@@ -5,6 +5,7 @@ that are studied. A run is one network, trained once. A cell is all runs of a va
 """
 
 import re
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
 
@@ -137,6 +138,7 @@ class Variant(Typed):
         return self
 
 
+@cache
 def read_variants(path: Path = VARIANTS) -> dict[str, Variant]:
     """Return every known variant by its name, in the order of the file."""
     variants = {}

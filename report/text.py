@@ -10,6 +10,7 @@ import jinja2
 import jinja2.ext
 
 from models.files import nearest, read_constant
+from report.claims import read_claims
 from report.page import SCRIPTS
 from report.printing import Value, literal
 from report.publish import published
@@ -46,8 +47,9 @@ class KeepLineEnds(jinja2.ext.Extension):
 
 def environment(results: Results, sections: Path, asked: dict[str, Value]) -> jinja2.Environment:
     """Return Jinja as the sections use it; the values that they ask for are kept in `asked`."""
-    claims = sections.parent / "claims.yaml"
-    values = Values(results, claims, asked, published(results.config["study"]))
+    claims = read_claims(sections.parent / "claims.yaml")
+    sentences = {claim.id: claim.sentences for claim in claims}
+    values = Values(results, sentences, asked, published(results.config["study"]))
     # Of blocks, values and comments. The usual braces occur in TeX and in the labels of pandoc.
     delimiters = "<%", "%>", "<<", ">>", "<#", "#>"
     result = jinja2.Environment(

@@ -10,14 +10,13 @@ the reason as its source. Any other query without an answer raises a ValueError 
 
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import jinja2
 
 from analysis.summary import CONFIDENCE, mean_interval, median_steps
-from report.claims import NOT_TESTED, OPEN, POINTS, read_claims
+from report.claims import NOT_TESTED, OPEN, POINTS, Sentences
 from report.printing import DASH, Source, UnansweredError, Value, listed, number, query, shown
 from report.results import Results, flat, known
 
@@ -27,25 +26,26 @@ SETTLED = {"supported", "contradicted"}
 
 
 class Values:
-    """The queries, which the text may call. `claims` is claims.yaml; `asked` keeps the answers.
+    """The queries, which the text may call. `asked` keeps the answers.
 
-    `published` has the results of other studies. Of these, `study` is the name.
+    `sentences` has what the text says of each claim, and `published` the results of other studies.
+    Of these, `study` is the name.
     """
 
     def __init__(
         self,
         results: Results,
-        claims: Path,
+        sentences: Mapping[str, Sentences],
         asked: dict[str, Value],
         published: Mapping[str, Results] = MappingProxyType({}),
         study: str = "",
     ) -> None:
         self._results = results
-        self._sentences = {claim.id: claim.sentences for claim in read_claims(claims)}
+        self._sentences = sentences
         self._asked = asked
         self._study = study
         self.published = {
-            name: Values(other, claims, asked, study=name) for name, other in published.items()
+            name: Values(other, sentences, asked, study=name) for name, other in published.items()
         }
 
     def _from(self, table: str, column: str, where: dict, statistic: str = "") -> Source:

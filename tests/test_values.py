@@ -8,6 +8,7 @@ import pytest
 from jinja2 import Environment
 from tiny import HOSTILE, write_study
 
+from report.claims import read_claims
 from report.printing import Value, listed, literal, number, significant
 from report.results import Results
 from report.text import environment
@@ -147,7 +148,9 @@ def test_a_published_study_speaks_by_its_name_and_is_compared(tmp_path: Path) ->
     theirs.claims["better"]["verdict"] = "contradicted"
     theirs.claims["narrow"] |= theirs.claims["deeper"] | {"id": "narrow"}
     asked: dict[str, Value] = {}
-    values = Values(ours, tmp_path / "ours/claims.yaml", asked, {"long": theirs})
+    claims = read_claims(tmp_path / "ours/claims.yaml")
+    sentences = {claim.id: claim.sentences for claim in claims}
+    values = Values(ours, sentences, asked, {"long": theirs})
     text = environment(ours, tmp_path / "ours/sections", asked)
     text.globals |= {name: getattr(values, name) for name in ("finding", "agreement")}
     assert values.tested(["narrow", "slow"]) == ["narrow", "slow"]

@@ -116,8 +116,8 @@ def test_mistakes_in_a_run_get_one_line(edit: dict, message: str, tmp_path: Path
 def test_mistakes_in_variants_yaml_get_one_line(entry: str, message: str, tmp_path: Path) -> None:
     path = tmp_path / "variants.yaml"
     known = "plain: {label: p, factors: {shortcut: none}}\nchild: {label: c, baseline: plain}\n"
-    path.write_text(known)
-    assert list(read_variants(path)) == ["plain", "child"]
+    (tmp_path / "known.yaml").write_text(known)
+    assert list(read_variants(tmp_path / "known.yaml")) == ["plain", "child"]
     path.write_text(known + entry + "\n")
     with pytest.raises(ValueError, match=rf"^.*{re.escape(message)}.*\Z"):
         read_variants(path)
