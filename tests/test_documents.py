@@ -174,7 +174,7 @@ def test_the_page_reads_without_javascript_and_on_paper(visit) -> None:
     tab = visit(java_script_enabled=False)
     assert tab.locator("main p").first.is_visible()
     assert tab.locator("math").first.is_visible()
-    value = tab.locator("[data-key='count(\"claims\")']").first
+    value = tab.locator("[data-key='count(\"claims\", registered=true)']").first
     assert "claims.json" in value.get_attribute("title")
     assert tab.locator("#card").count() == 0
     tab.emulate_media(media="print")
