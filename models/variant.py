@@ -165,7 +165,7 @@ class TrainingSettings(Typed):
     batch_size: int = Field(ge=2, description="examples a step")
     momentum: float = Field(ge=0, lt=1, description="momentum of sgd and of layerwise steps")
     weight_decay: float = Field(ge=0, description="L2 penalty on every parameter")
-    schedule: Schedule = Field(description="decay; staircase as in He et al., constant is none")
+    schedule: Schedule = Field(description="how the rate falls; staircase is that of He et al.")
     warmup_steps: int = Field(
         ge=0, description="steps until the learning rate is at its peak; at most half of all steps"
     )
@@ -202,7 +202,7 @@ class Tuning(Typed):
 
 
 class Lane(Typed):
-    """What sets a run apart from the runs that were trained beside it."""
+    """The seed and the learning rate of one of the runs that are trained side by side."""
 
     seed: Seed
     lr: Rate

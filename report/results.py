@@ -77,11 +77,13 @@ class Results:
 
     def table(self, name: str) -> pd.DataFrame:
         """Return tables/<name>.csv, or the claims as a table with a row for each budget."""
-        if name == "claims" and name not in self.tables:
+        if name in self.tables:
+            return self.tables[name]
+        if name == "claims":
             claims = self.claims.values()
             rows = [{**claim, **each} for claim in claims for each in claim["judged"]]
             self.tables[name] = pd.DataFrame(rows)
-        elif name not in self.tables:
+        else:
             paths = {path.name.split(".")[0]: path for path in self.folder.glob("tables/*.csv*")}
             read = read_missing if name == "missing" else pd.read_csv
             self.tables[name] = read(known(name, paths, "table"))
