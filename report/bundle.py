@@ -49,4 +49,4 @@ def bundle(results: Path) -> Path:
 
 
 if __name__ == "__main__":
-    command(__doc__.splitlines()[0], bundle)
+    command(__doc__, bundle)

@@ -50,4 +50,4 @@ def write_formats(results: Path) -> str:
 
 
 if __name__ == "__main__":
-    command(__doc__.splitlines()[0], write_formats)
+    command(__doc__, write_formats)

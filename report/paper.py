@@ -7,21 +7,19 @@ The figures are drawn from the published tables. The folder report/published/, o
 folder of its name, receives paper.html, paper.pdf and values.json.
 """
 
-import argparse
 import gzip
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 from models.files import read_constant, replacing
 from report.page import SCRIPTS
 from report.publish import EVIDENCE, read
 from report.render import render
+from report.results import command
 
 PUBLISHED = EVIDENCE.parent / "published"
 NAMES = {"report/index.html": "paper.html", "report/report.pdf": "paper.pdf"}
@@ -37,20 +35,21 @@ def draw(script: Path, results: Path) -> None:
         raise ValueError(f"{script}: {done.stderr.strip()}")
 
 
-def paper(evidence: Path, out: Path = PUBLISHED) -> None:
-    """Write the paper of a study's evidence; a ValueError says what is wrong with it."""
+def paper(evidence: Path, out: Path = PUBLISHED) -> str:
+    """Write the paper of a study's evidence; return its paths, a line each.
+
+    A ValueError says what is wrong with the evidence.
+    """
     read(evidence)  # checks the sums
     with tempfile.TemporaryDirectory() as folder:
-        results = Path(folder) / evidence.name
-        shutil.copytree(evidence, results)
-        tables = {path.name.removesuffix(".csv.gz"): path for path in results.glob("tables/*.gz")}
-        for path in tables.values():
-            path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
-            path.unlink()
+        results = shutil.copytree(evidence, Path(folder) / evidence.name)
+        for table in results.glob("tables/*.gz"):
+            table.with_suffix("").write_bytes(gzip.decompress(table.read_bytes()))
+        tables = {table.stem for table in results.glob("tables/*.csv")}
         scripts = [
             path
             for path in sorted(SCRIPTS.glob("[a-z]*.py"))
-            if set(read_constant(path, "TABLES")) <= tables.keys()
+            if tables.issuperset(read_constant(path, "TABLES"))
         ]
         with ThreadPoolExecutor() as pool:
             list(pool.map(lambda script: draw(script, results), scripts))
@@ -58,34 +57,20 @@ def paper(evidence: Path, out: Path = PUBLISHED) -> None:
         for source, name in NAMES.items():
             with replacing(out / name) as path:
                 shutil.copyfile(results / source, path)
+    return "\n".join(str(out / name) for name in NAMES.values())
 
 
-@contextmanager
-def unpacked(source: Path) -> Iterator[tuple[Path, Path]]:
-    """Yield the folder of a study's evidence, and the folder for its paper."""
+def paper_of(source: Path) -> str:
+    """Write the paper of a folder of evidence or of a bundle, as `paper` does."""
     if source.is_dir():
-        yield source, PUBLISHED
-        return
+        return paper(source)
     with tempfile.TemporaryDirectory() as folder:
         shutil.unpack_archive(source, folder, "zip")
         studies = list(Path(folder).glob("evidence/*"))
         if len(studies) != 1:
             raise ValueError(f"{source}: is no bundle of a study (report/bundle.py)")
-        yield studies[0], source.with_suffix("")
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("source", type=Path, help="report/evidence/<study>, or a bundle")
-    arguments = parser.parse_args()
-    try:
-        with unpacked(arguments.source) as (evidence, out):
-            paper(evidence, out)
-    except (OSError, ValueError) as error:
-        parser.exit(1, f"error: {error}\n")
-    for name in NAMES.values():
-        print(out / name)
+        return paper(studies[0], source.with_suffix(""))
 
 
 if __name__ == "__main__":
-    main()
+    command(__doc__, paper_of, "report/evidence/<study>, or a bundle")

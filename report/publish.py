@@ -89,4 +89,4 @@ def published(own: str, evidence: Path = EVIDENCE) -> dict[str, Results]:
 
 
 if __name__ == "__main__":
-    command(__doc__.splitlines()[0], publish)
+    command(__doc__, publish)

@@ -31,13 +31,15 @@ def flat(node: Any, path: str = "") -> dict[str, Any]:
     return {key: value for leaves in inner for key, value in leaves.items()}
 
 
-def command(description: str, act: Callable[[Path], object]) -> None:
-    """Be a command on results/<study>: print what `act` returns, or in one line what is wrong."""
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("results", type=Path, help="results/<study>, finished")
+def command(
+    about: str, act: Callable[[Path], object], source: str = "results/<study>, finished"
+) -> None:
+    """Be a command on a path: print what `act` returns, or in one line what is wrong."""
+    parser = argparse.ArgumentParser(description=about.splitlines()[0])
+    parser.add_argument("source", type=Path, help=source)
     arguments = parser.parse_args()
     try:
-        print(act(arguments.results))
+        print(act(arguments.source))
     except (OSError, ValueError) as error:
         parser.exit(1, f"error: {error}\n")
 
