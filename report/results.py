@@ -2,7 +2,6 @@
 
 import argparse
 import functools
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -73,10 +72,6 @@ class Results:
         minutes = sum(run["cpu_seconds"] for run in record.get("runs", {}).values()) / 60
         return {"cpu_minutes": minutes} | flat(record)  # a published study has the sum alone
 
-    def has_record(self, key: str) -> bool:
-        """Return whether provenance.json has an entry, which another machine may lack."""
-        return key in self.record
-
     def table(self, name: str) -> pd.DataFrame:
         """Return tables/<name>.csv, or the claims as a table with a row for each budget."""
         if name in self.tables:
@@ -107,22 +102,19 @@ class Results:
             rows = rows[cells.isna() if value is None else cells == value]
         return rows
 
-    def reason(self, kind: str, variant: str, depth: int) -> Source | None:
-        """Return why a network lacks something, preferably `kind`: run or measurement."""
+    def lacking(self, what: str, variant: str, depth: int) -> UnansweredError:
+        """Return the error for a network without a run or measurement, with its reason if known."""
+        message = f"the study has no {what} of {variant} at depth {depth}"
         rows = self.select("missing", {"variant": variant}).astype(object)
         rows = rows[rows["depth"].isna() | (rows["depth"] == depth)]
         rows = rows[rows["kind"].isin(["run", "measurement"])]  # and not what is out of date
         if rows.empty:
-            return None
-        where = rows.loc[(rows["kind"] == kind).idxmax()].dropna().to_dict()
-        return Source("tables/missing.csv", "", where, where.pop("reason"))
-
-    def lacking(self, what: str, variant: str, depth: int) -> UnansweredError:
-        """Return the error for a network without a run or measurement, with its reason if known."""
-        source = self.reason(what.split()[0], variant, depth)
-        reason = f" ({source.statistic})" if source else ""
-        message = f"the study has no {what} of {variant} at depth {depth}{reason}"
-        return UnansweredError(message, source)
+            return UnansweredError(message)
+        same_kind = rows["kind"] == what.split()[0]
+        where = rows.loc[same_kind.idxmax()].dropna().to_dict()
+        reason = where.pop("reason")
+        source = Source("tables/missing.csv", "", where, reason)
+        return UnansweredError(f"{message} ({reason})", source)
 
     def of_runs(
         self, column: str, variant: str, depth: int, budget: int | None = None
@@ -152,11 +144,3 @@ class Results:
             budget = budget // 4 or budget
         tried = self.select("tuning", where | {"budget": budget})["lr"]
         return self.select("runs", where)["lr"].isin([tried.min(), tried.max()]).any()
-
-    def lead_of_best_rate(self, variant: str, depth: int) -> float:
-        """Return how much more a network errs at its second-best rate, at the longest budget."""
-        rows = self.select("tuning", {"variant": variant, "depth": depth})
-        rows = rows.fillna({"train_loss": math.inf})  # of a run that diverged
-        means = rows.groupby("lr")[["train_loss", "train_error"]].mean().sort_values("train_loss")
-        best, second = means["train_error"].iloc[:2]
-        return second - best

@@ -65,10 +65,14 @@ def environment(results: Results, sections: Path, asked: dict[str, Value]) -> ji
     result.filters["literal"] = literal
     queries = {name: getattr(values, name) for name in dir(values) if not name.startswith("_")}
     result.globals |= queries | results.depths  # shallow and deep
-    for name in ("config", "variants", "budgets", "is_at_edge", "has_record"):
+    for name in ("config", "variants", "budgets", "is_at_edge"):
         result.globals[name] = getattr(results, name)
-    result.globals |= {"table": table, "claims": list(results.claims.values())}
-    result.globals |= {"studies": {results.config["study"]: values, **values.published}}
+    result.globals |= {
+        "claims": list(results.claims.values()),
+        "has_record": lambda key: key in results.record,  # which another machine may lack
+        "studies": {results.config["study"]: values, **values.published},
+        "table": table,
+    }
     return result
 
 

@@ -141,11 +141,14 @@ class Values:
     @query
     def count_close_rates(self, points: float) -> Value:
         """Print how many networks err at most some points more at their second-best rate."""
-        pairs = self._results.select("tuning", {}).groupby(["variant", "depth"])
-        found = [self._results.lead_of_best_rate(*network) for network, _ in pairs]
+        rows = self._results.select("tuning", {}).fillna({"train_loss": math.inf})  # it diverged
+        means = rows.groupby(["variant", "depth", "lr"])[["train_loss", "train_error"]].mean()
+        errors = means.sort_values("train_loss", kind="stable")["train_error"]
+        network = ["variant", "depth"]
+        leads = errors.groupby(network).diff().groupby(network).nth(1)
         what = f"networks whose best rates are at most {points:g} points apart"
-        source = self._from("tuning", "train_error", {}, what)
-        return shown("", sum(lead <= points / 100 for lead in found), source)
+        n = (leads <= points / 100).sum()
+        return shown("", n, self._from("tuning", "train_error", {}, what))
 
     @query
     def quantity(self, name: str, variant: str, depth: int, checkpoint: str = "init") -> Value:
