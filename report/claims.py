@@ -2,10 +2,8 @@
 
     python -m report.claims --claims report/claims.yaml --results results/<study>
 
-Every claim is judged at every budget. The verdict compares the 95 % interval with the smallest
-effect of interest (see claims.yaml), so data can turn it either way. The p-value is that of the
-exact sign-flip test against no effect at all, adjusted by Holm's method within a section at each
-budget.
+The head of claims.yaml says how. The p-value is that of the exact sign-flip test against no effect
+at all, adjusted by Holm's method within a section at each budget.
 """
 
 import argparse
@@ -33,7 +31,7 @@ NOT_TESTED = "not tested"
 NO_WIDTH = "its interval has no width"
 LEARNED = 0.05  # a network whose error is no further below that of a guess has learned nothing
 OPEN = "inconclusive"
-JUDGED = ("metric", "unit", "contrast", "prediction", "smallest_effect")  # keys that decide
+ASKED = ("id", "metric", "unit", "contrast", "prediction", "smallest_effect")  # keys that decide
 LEAST_GAP = 1  # percentage points; half of a gap is asked for where the gap is surely larger
 
 
@@ -150,14 +148,6 @@ def in_words(interval: Interval) -> str:
     return f"{mean} ({low} to {high})"
 
 
-def verdict(prediction: str, low: float, high: float, smallest_effect: float) -> str:
-    """Return on which side of the smallest effect of interest the whole interval lies."""
-    if low <= smallest_effect <= high:
-        return OPEN
-    side = "above" if low > smallest_effect else "below"
-    return "supported" if side == prediction else "contradicted"
-
-
 def judge(claim: Claim, results: Results, budget: int) -> dict:
     """Return the effect and the verdict at a budget; the p-value is not adjusted yet."""
     judged = {"budget": budget, "n": 0, "verdict": NOT_TESTED, "not_tested": "", "flags": []}
@@ -170,18 +160,16 @@ def judge(claim: Claim, results: Results, budget: int) -> dict:
     except UnansweredError as reason:
         return {**judged, "not_tested": str(reason)}
     mean, low, high, n = mean_interval(differences)
-    judged |= {"effect": mean, "ci_low": low, "ci_high": high, "n": n}
-    judged["verdict"] = verdict(claim.prediction, low, high, claim.smallest_effect)
+    judged |= {"effect": mean, "ci_low": low, "ci_high": high, "n": n, "verdict": OPEN}
+    if not low <= claim.smallest_effect <= high:
+        side = "above" if low > claim.smallest_effect else "below"
+        judged["verdict"] = "supported" if side == claim.prediction else "contradicted"
     judged["flags"] = [NO_WIDTH] if math.isclose(low, high, abs_tol=1e-9) else []
     return {**judged, "p_value": sign_flip_p_value(differences)}
 
 
 def pattern(verdicts: list[str]) -> str:
-    """Return in a word how the verdicts, from the shortest budget to the longest, go together.
-
-    A claim is robust if its verdict is the same at both ends, and late only or early only if it is
-    settled at one end. It is reversed if it is supported at one budget and contradicted at another.
-    """
+    """Return in a word how the verdicts, from the shortest budget to the longest, go together."""
     settled = [each not in (OPEN, NOT_TESTED) for each in verdicts]
     if {"supported", "contradicted"} <= set(verdicts):
         return "reversed"
@@ -191,16 +179,12 @@ def pattern(verdicts: list[str]) -> str:
 
 
 def registered_claims(claims: Path, registered: Path) -> set[str]:
-    """Return the claims that stand in the file `registered` with the same question.
-
-    That file is the copy of claims.yaml from before a study's first training.
-    """
-
-    def asked(path: Path) -> dict[str, list]:
-        return {each["id"]: [each.get(key) for key in JUDGED] for each in read_yaml(path)["claims"]}
-
-    now, then = asked(claims), asked(registered)
-    return {name for name in now if now[name] == then.get(name)}
+    """Return the claims that ask the same in the copy from before a study's first training."""
+    now, then = (
+        [{key: each.get(key) for key in ASKED} for each in read_yaml(path)["claims"]]
+        for path in (claims, registered)
+    )
+    return {each["id"] for each in now if each in then}
 
 
 def judge_all(claims: list[Claim], results: Results, registered: set[str]) -> list[dict]:
@@ -241,16 +225,13 @@ def main() -> None:
     parser.add_argument("--claims", type=Path, required=True)
     parser.add_argument("--results", type=Path, required=True)
     arguments = parser.parse_args()
+    claims, results = arguments.claims, arguments.results
     try:
-        registered = arguments.results / "registered_claims.yaml"
-        judged = judge_all(
-            read_claims(arguments.claims),
-            Results(arguments.results),
-            registered_claims(arguments.claims, registered),
-        )
+        registered = registered_claims(claims, results / "registered_claims.yaml")
+        judged = judge_all(read_claims(claims), Results(results), registered)
     except ValueError as error:
         sys.exit(f"error: {error}")
-    with replacing(arguments.results / "claims.json") as path:
+    with replacing(results / "claims.json") as path:
         path.write_text(json.dumps({"claims": judged}, indent=2, allow_nan=False) + "\n")
 
 
