@@ -49,12 +49,9 @@ def explain(stderr: str) -> str:
 
 def pandoc(text: str, options: str, *paths: str) -> str:
     """Run pandoc with bounded memory and time; raise ValueError on any error or warning."""
+    options = f"+RTS -M2G -RTS --fail-if-warnings {options}"
     done = subprocess.run(
-        [
-            pypandoc.get_pandoc_path(),
-            *f"+RTS -M2G -RTS --fail-if-warnings {options}".split(),
-            *paths,
-        ],
+        [pypandoc.get_pandoc_path(), *options.split(), *paths],
         input=text,
         capture_output=True,
         encoding="utf-8",
