@@ -22,12 +22,9 @@ def known(name: str, names: Any, what: str) -> Any:
     return names[name]
 
 
-def flat(node: Any, path: str = "") -> dict[str, Any]:
+def flat(node: dict[str, Any]) -> dict[str, Any]:
     """Return the leaves of nested mappings by their dotted paths."""
-    if not isinstance(node, dict):
-        return {path: node}
-    inner = [flat(item, f"{path}.{key}" if path else key) for key, item in node.items()]
-    return {key: value for leaves in inner for key, value in leaves.items()}
+    return pd.json_normalize(node).to_dict("records")[0]
 
 
 def command(
@@ -74,13 +71,11 @@ class Results:
 
     def table(self, name: str) -> pd.DataFrame:
         """Return tables/<name>.csv, or the claims as a table with a row for each budget."""
-        if name in self.tables:
-            return self.tables[name]
-        if name == "claims":
+        if name == "claims" and name not in self.tables:
             claims = self.claims.values()
-            rows = [{**claim, **each} for claim in claims for each in claim["judged"]]
+            rows = [claim | each for claim in claims for each in claim["judged"]]
             self.tables[name] = pd.DataFrame(rows)
-        else:
+        if name not in self.tables:
             paths = {path.name.split(".")[0]: path for path in self.folder.glob("tables/*.csv*")}
             read = read_missing if name == "missing" else pd.read_csv
             self.tables[name] = read(known(name, paths, "table"))
@@ -133,7 +128,7 @@ class Results:
         rows = self.select("quantities", where).set_index("seed")
         if rows.empty:
             error = self.lacking(f"measurement of {name} at {checkpoint}", variant, depth)
-            nowhere = Source("config.json", "", {}, "the study does not measure it")
+            nowhere = Source("config.json", statistic="the study does not measure it")
             raise UnansweredError(str(error), error.source or nowhere)
         return rows["value"]
 
