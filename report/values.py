@@ -10,7 +10,6 @@ the reason as its source. Any other query without an answer raises a ValueError 
 
 import math
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any
 
 import jinja2
@@ -37,7 +36,7 @@ class Values:
         results: Results,
         sentences: Mapping[str, Sentences],
         asked: dict[str, Value],
-        published: Mapping[str, Results] = MappingProxyType({}),
+        published: Mapping[str, Results] = {},
         study: str = "",
     ) -> None:
         self._results = results
