@@ -7,21 +7,15 @@ local stringify = pandoc.utils.stringify
 local WORDS_OF_CONTEXT = 4
 local VALUE = '<span class="value"'
 
--- Code points of ASCII digits, superscripts, subscripts, fractions and circled numbers.
-local DIGITS = {{0x30, 0x39}, {0xB2, 0xB3}, {0xB9, 0xB9}, {0xBC, 0xBE}, {0x2070, 0x2089},
-  {0x2150, 0x218B}, {0x2460, 0x249B}}
-
-local function has_digit(text)
-  for _, code in utf8.codes(text) do
-    for _, range in ipairs(DIGITS) do
-      if range[1] <= code and code <= range[2] then return true end
-    end
-  end
-end
+-- Ranges of ASCII digits, superscripts, subscripts, fractions and circled numbers.
+local range = lpeg.utfR
+local DIGIT = range(0x30, 0x39) + range(0xB2, 0xB3) + range(0xB9, 0xB9) + range(0xBC, 0xBE)
+  + range(0x2070, 0x2089) + range(0x2150, 0x218B) + range(0x2460, 0x249B)
+local HAS_DIGIT = (1 - DIGIT)^0 * DIGIT
 
 local function check_text(inlines)
   for i, inline in ipairs(inlines) do
-    if inline.t == 'Str' and has_digit(inline.text) then
+    if inline.t == 'Str' and HAS_DIGIT:match(inline.text) then
       local first = math.max(1, i - 2 * WORDS_OF_CONTEXT)
       local near = stringify{table.unpack(inlines, first, math.min(#inlines, i + 2 * WORDS_OF_CONTEXT))}
       mistakes.add(('unbound digit in "%s", near "%s": write a query for a result, or [%s]{.constant}')
