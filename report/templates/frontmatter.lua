@@ -27,10 +27,8 @@ local read = {
 
 -- The name of a preprint, or of a publisher's record, does not break between lines as its address does.
 local function short(link)
-  local number = link.target:match '^https://arxiv%.org/abs/(.+)$'
-  if number then return pandoc.Link('arXiv:' .. number, link.target) end
-  local record = link.target:match '^https://doi%.org/(.+)$'
-  if record then return pandoc.Link('doi:' .. record, link.target) end
+  local name = link.target:gsub('^https://arxiv%.org/abs/', 'arXiv:'):gsub('^https://doi%.org/', 'doi:')
+  if name ~= link.target then return pandoc.Link(name, link.target) end
 end
 
 function Pandoc(doc)
