@@ -15,8 +15,7 @@ local function define(identifier, name, number)
   known:insert(identifier)
 end
 
--- Sections: 1, 1.1, ... and A, A.1, ... for appendices. ----------------------------------------------
-
+-- Sections: 1, 1.1, ... and A, A.1, ... for appendices.
 local section = {0, 0, 0, 0, 0, 0}
 local appendix = 0
 
@@ -39,10 +38,9 @@ local function number_section(header)
   return header
 end
 
--- Figures and tables: the number opens the caption. --------------------------------------------------
-
 local count = {fig = 0, tbl = 0, eq = 0}
 
+-- The number of a figure or table opens its caption.
 local function number_float(element)
   local prefix = kind(element.identifier)
   count[prefix] = count[prefix] + 1
@@ -52,8 +50,6 @@ local function number_float(element)
   caption.content = pandoc.Inlines{opening, pandoc.Space()} .. caption.content
   return element
 end
-
--- Equations: $$ ... $$ {#eq:name} --------------------------------------------------------------------
 
 -- Pandoc drops the first four without a word, and sets the last one without the space of an operator.
 local LOST = {'\\tag', '\\label', '\\eqref', '\\ref', '\\operatorname'}
@@ -66,6 +62,7 @@ local function check_formula(math)
   end
 end
 
+-- An equation is $$ ... $$ {#eq:name}
 local function equation(math, identifier)
   local content = pandoc.Inlines{math}
   if identifier then
@@ -77,27 +74,21 @@ local function equation(math, identifier)
 end
 
 local function number_equations(inlines)
-  local result, i = pandoc.Inlines{}, 1
-  while i <= #inlines do
-    local inline = inlines[i]
-    if inline.t == 'Math' and inline.mathtype == 'DisplayMath' then
+  for i, inline in ipairs(inlines) do
+    if inline.mathtype == 'DisplayMath' then
       local after = inlines[i + 1] and inlines[i + 1].t
       local label = (after == 'Space' or after == 'SoftBreak') and i + 2 or i + 1
       local text = inlines[label] and inlines[label].text or ''
       local identifier, rest = text:match '^{#(eq:[%w:_-]+)}(.*)$'
-      inline = equation(inline, identifier)
       if identifier then
         inlines[label] = pandoc.Str(rest)
-        i = label - 1
+        if label == i + 2 then inlines:remove(i + 1) end
       end
+      inlines[i] = equation(inline, identifier)
     end
-    result:insert(inline)
-    i = i + 1
   end
-  return result
+  return inlines
 end
-
--- References -----------------------------------------------------------------------------------------
 
 local function reference(citation)
   local label = labels[citation.id]
