@@ -15,17 +15,15 @@ end
 local function figure(div)
   local function is_alt(block) return block.t == 'Div' and block.classes:includes 'alt' end
   local caption = div.content:filter(function(block) return not is_alt(block) end)
-  local alt = pandoc.utils.blocks_to_inlines(div.content:filter(is_alt):map(function(block)
-    return pandoc.Plain(pandoc.utils.blocks_to_inlines(block.content))
-  end))
+  local alt = pandoc.utils.blocks_to_inlines(div.content:filter(is_alt))
   check_caption(caption, div.identifier)
   if #alt == 0 then
-    mistakes.add(div.identifier .. ' has no alternative text: add "::: alt", the text '
-      .. 'and ":::", with a blank line before')
+    mistakes.add(div.identifier .. ' has no alternative text: add "::: alt", the text and ":::", '
+      .. 'with a blank line before')
   end
-  local content = pandoc.Image(alt, 'figures/' .. div.identifier:sub(5) .. '.svg')
   local gap = div.attributes.gap  -- why the study does not have the figure
-  if gap then content = pandoc.Emph('Not shown: ' .. gap .. '.') end
+  local content = gap and pandoc.Emph('Not shown: ' .. gap .. '.')
+    or pandoc.Image(alt, 'figures/' .. div.identifier:sub(5) .. '.svg')
   local attributes = pandoc.Attr(div.identifier, gap and {'gap'} or {})
   return pandoc.Figure({pandoc.Plain{content}}, {long = caption}, attributes)
 end

@@ -18,8 +18,6 @@ local function text(element)
   end
 end
 
--- Formulas -------------------------------------------------------------------------------------------
-
 local function formula(element, arguments)
   local tex = trim(element.text)
   local code = typst{pandoc.Plain{pandoc.Math(element.mathtype, tex)}}
@@ -54,8 +52,6 @@ local function span(element)
   end
 end
 
--- Figures and tables ---------------------------------------------------------------------------------
-
 local function figure(element)
   local image = element.content[1].content[1]
   local body = element.classes:includes 'gap' and '[' .. typst(element.content) .. ']'
@@ -74,8 +70,8 @@ local function cells(rows, is_head)
   for _, row in ipairs(rows) do
     for _, cell in ipairs(row.cells) do
       local arguments = {}
-      local alignment = ALIGNMENT[cell.alignment]
-      if alignment then table.insert(arguments, 'align: ' .. alignment .. ' + horizon') end
+      local side = ALIGNMENT[cell.alignment]
+      if side then table.insert(arguments, 'align: ' .. side .. ' + horizon') end
       if cell.row_span > 1 then table.insert(arguments, 'rowspan: ' .. cell.row_span) end
       if cell.col_span > 1 then table.insert(arguments, 'colspan: ' .. cell.col_span) end
       if cell.col_span > 1 and is_head then table.insert(arguments, 'stroke: (bottom: 0.4pt)') end
@@ -104,8 +100,6 @@ local function table_(element)
   result:insert(code '))')
   return result
 end
-
--- The document ---------------------------------------------------------------------------------------
 
 local function reference_list(div)
   if div.identifier ~= 'refs' then return nil end
