@@ -30,8 +30,7 @@ local function check_verbatim(element)
   end
 end
 
-local check
-check = {
+local check = {
   traverse = 'topdown',
   Header = mistakes.enter,
   Inlines = check_text,
@@ -43,14 +42,15 @@ check = {
     if span.classes:includes 'value' then return span, false end
   end,
   Link = function(link) if link.classes:includes 'uri' then return link, false end end,
-  Cite = function(cite)  -- only what surrounds the keys is text
-    for _, citation in ipairs(cite.citations) do
-      citation.prefix = citation.prefix:walk(check)
-      citation.suffix = citation.suffix:walk(check)
-    end
-    return cite, false
-  end,
 }
+
+function check.Cite(cite)  -- only what surrounds the keys is text
+  for _, citation in ipairs(cite.citations) do
+    citation.prefix = citation.prefix:walk(check)
+    citation.suffix = citation.suffix:walk(check)
+  end
+  return cite, false
+end
 
 function Pandoc(doc)
   doc = doc:walk(check)

@@ -29,18 +29,16 @@ local function figure(div)
 end
 
 -- The text of a value is literal, even where the HTML reader saw a formula in it.
-local literal_values = {
-  Span = function(span)
-    if not span.classes:includes 'value' then return nil end
-    return span:walk{Math = function(math) return pandoc.Str('$' .. math.text .. '$') end}
-  end,
-}
+local function literal_value(span)
+  if not span.classes:includes 'value' then return nil end
+  return span:walk{Math = function(math) return pandoc.Str('$' .. math.text .. '$') end}
+end
 
 local function table_of(div)
   local caption, found = pandoc.Blocks{}, nil
   for _, block in ipairs(div.content) do
     if block.t == 'RawBlock' and block.text:match '^%s*<table' then
-      block = pandoc.read(block.text, 'html+tex_math_dollars').blocks[1]:walk(literal_values)
+      block = pandoc.read(block.text, 'html+tex_math_dollars').blocks[1]:walk{Span = literal_value}
     end
     if block.t == 'Table' and not found then found = block else caption:insert(block) end
   end

@@ -1,15 +1,17 @@
 --[[ Writes for Typst what pandoc's own writer gets wrong or leaves out: formulas and figures with their
   alternative text, which PDF/UA asks for, tables with the rules of a printed paper, and the references. ]]
 
+local function trim(text) return (text:gsub('^%s+', ''):gsub('%s+$', '')) end
+
+local function raw(text) return pandoc.RawBlock('typst', text) end
+
 local function typst(blocks)
-  return (pandoc.write(pandoc.Pandoc(blocks), 'typst-citations-smart', {wrap_text = 'none'}):gsub('%s+$', ''))
+  return trim(pandoc.write(pandoc.Pandoc(blocks), 'typst-citations-smart', {wrap_text = 'none'}))
 end
 
 local function quote(text)
   return '"' .. text:gsub('\\', '\\\\'):gsub('"', '\\"'):gsub('%s+', ' ') .. '"'
 end
-
-local function trim(text) return (text:gsub('^%s+', ''):gsub('%s+$', '')) end
 
 -- Typst reads "...", "--" and a hyphen before a digit as other characters, so such text becomes a string.
 local function text(element)
@@ -56,13 +58,11 @@ local function figure(element)
   local image = element.content[1].content[1]
   local body = element.classes:includes 'gap' and '[' .. typst(element.content) .. ']'
     or ('wide(image(%s, alt: %s))'):format(quote('/' .. image.src), quote(pandoc.utils.stringify(image.caption)))
-  return pandoc.RawBlock('typst', ('#figure(kind: image, caption: [%s], %s) <%s>'):format(
-    typst(element.caption.long), body, element.identifier))
+  local caption = typst(element.caption.long)
+  return raw(('#figure(kind: image, caption: [%s], %s) <%s>'):format(caption, body, element.identifier))
 end
 
 local ALIGNMENT = {AlignLeft = 'left', AlignRight = 'right', AlignCenter = 'center'}
-
-local function code(text) return pandoc.RawBlock('typst', text) end
 
 -- The cells of some rows. A cell of the head that spans columns has a thin rule below it.
 local function cells(rows, is_head)
@@ -75,9 +75,9 @@ local function cells(rows, is_head)
       if cell.row_span > 1 then table.insert(arguments, 'rowspan: ' .. cell.row_span) end
       if cell.col_span > 1 then table.insert(arguments, 'colspan: ' .. cell.col_span) end
       if cell.col_span > 1 and is_head then table.insert(arguments, 'stroke: (bottom: 0.4pt)') end
-      result:insert(code('table.cell(' .. table.concat(arguments, ', ') .. ')['))
+      result:insert(raw('table.cell(' .. table.concat(arguments, ', ') .. ')['))
       result:extend(cell.contents)
-      result:insert(code '],')
+      result:insert(raw '],')
     end
   end
   return result
@@ -92,25 +92,25 @@ local function table_(element)
     sides[i] = (ALIGNMENT[colspec[1]] or 'left') .. ' + horizon'
   end
   local call = element.classes:includes 'long' and 'long-table' or 'short-table'
-  local result = pandoc.Blocks{code(('#%s(<%s>, [%s], (%s,), (%s,), ('):format(call, element.identifier,
+  local result = pandoc.Blocks{raw(('#%s(<%s>, [%s], (%s,), (%s,), ('):format(call, element.identifier,
     typst(element.caption.long), table.concat(columns, ', '), table.concat(sides, ', ')))}
   result:extend(cells(element.head.rows, true))
-  result:insert(code '), (')
+  result:insert(raw '), (')
   for _, body in ipairs(element.bodies) do result:extend(cells(body.body)) end
-  result:insert(code '))')
+  result:insert(raw '))')
   return result
 end
 
 local function reference_list(div)
   if div.identifier ~= 'refs' then return nil end
-  return {pandoc.RawBlock('typst', '#reference-list['), div, pandoc.RawBlock('typst', ']')}
+  return {raw '#reference-list[', div, raw ']'}
 end
 
 -- In an appendix figures and tables stay where they are written, so that none lands inside a long table
 -- or above the heading.
 local function header(element)
   if element.level == 1 and element.classes:includes 'appendix' then
-    return {pandoc.RawBlock('typst', '#set figure(placement: none)'), element}
+    return {raw '#set figure(placement: none)', element}
   end
 end
 
@@ -125,6 +125,5 @@ function Pandoc(doc)
   doc.meta['keyword-strings'] = strings(doc.meta.keywords)
   local inlines = {traverse = 'topdown', Span = span, Math = math, Str = text, Link = link}
   inlines.Image = function(image) return image, false end  -- its alternative text is a string already
-  return doc:walk(inlines)
-    :walk{Table = table_, Figure = figure, Div = reference_list, Header = header}
+  return doc:walk(inlines):walk{Table = table_, Figure = figure, Div = reference_list, Header = header}
 end
