@@ -64,10 +64,10 @@ class Results:
 
     @functools.cached_property
     def record(self) -> dict[str, Any]:
-        """Return provenance.json by dotted paths, with the sum of the runs' minutes."""
+        """Return provenance.json by dotted paths, with the runs' minutes in place of the runs."""
         record = read_json(self.folder / "provenance.json")
-        minutes = sum(run["cpu_seconds"] for run in record.get("runs", {}).values()) / 60
-        return {"cpu_minutes": minutes} | flat(record)  # a published study has the sum alone
+        runs = record.pop("runs", {}).values()  # a published study has the sum alone
+        return {"cpu_minutes": sum(run["cpu_seconds"] for run in runs) / 60} | flat(record)
 
     def table(self, name: str) -> pd.DataFrame:
         """Return tables/<name>.csv, or the claims as a table with a row for each budget."""
