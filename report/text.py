@@ -65,13 +65,14 @@ def environment(results: Results, sections: Path, asked: dict[str, Value]) -> ji
     result.filters["literal"] = literal
     queries = {name: getattr(values, name) for name in dir(values) if not name.startswith("_")}
     result.globals |= queries | results.depths  # shallow and deep
-    for name in ("config", "variants", "budgets", "is_at_edge"):
-        result.globals[name] = getattr(results, name)
     result.globals |= {
         "claims": list(results.claims.values()),
+        "config": results.config,
         "has_record": lambda key: key in results.record,  # which another machine may lack
+        "is_at_edge": results.is_at_edge,
         "studies": {results.config["study"]: values, **values.published},
         "table": table,
+        "variants": results.variants,
     }
     return result
 
@@ -99,10 +100,9 @@ def markdown(results: Results, sections: Path, asked: dict[str, Value]) -> str:
         text = templates.get_template("paper.md").render()
     except Exception as error:  # of any type, since a template may compute
         raise ValueError(explain(error, templates, sections)) from None
-    measures = {quantity.split(".")[0] for quantity in results.labels}
+    absent = {name.split(".")[0] for name in results.labels} - results.config["measures"].keys()
     for script in SCRIPTS.glob("[a-z]*.py"):
-        lacking = measures.intersection(read_constant(script, "TABLES"))
-        if lacking := sorted(lacking - results.config["measures"].keys()):
+        if lacking := sorted(absent.intersection(read_constant(script, "TABLES"))):
             gap = f'gap="the study does not measure {", ".join(lacking)}"'
             text = text.replace(f"{{#fig:{script.stem}}}", f"{{#fig:{script.stem} {gap}}}")
     return text
