@@ -4,7 +4,7 @@
 local mistakes = dofile 'mistakes.lua'
 local stringify = pandoc.utils.stringify
 
-local WORDS_OF_CONTEXT = 4
+local NEAR = 8  -- inlines on each side that a message quotes: four words and their spaces
 local VALUE = '<span class="value"'
 
 -- Ranges of ASCII digits, superscripts, subscripts, fractions and circled numbers.
@@ -16,8 +16,7 @@ local HAS_DIGIT = (1 - DIGIT)^0 * DIGIT
 local function check_text(inlines)
   for i, inline in ipairs(inlines) do
     if inline.t == 'Str' and HAS_DIGIT:match(inline.text) then
-      local first = math.max(1, i - 2 * WORDS_OF_CONTEXT)
-      local near = stringify{table.unpack(inlines, first, math.min(#inlines, i + 2 * WORDS_OF_CONTEXT))}
+      local near = stringify{table.unpack(inlines, math.max(1, i - NEAR), math.min(#inlines, i + NEAR))}
       mistakes.add(('unbound digit in "%s", near "%s": write a query for a result, or [%s]{.constant}')
         :format(inline.text, near, inline.text))
     end

@@ -24,8 +24,7 @@ local function figure(div)
   local gap = div.attributes.gap  -- why the study does not have the figure
   local content = gap and pandoc.Emph('Not shown: ' .. gap .. '.')
     or pandoc.Image(alt, 'figures/' .. div.identifier:sub(5) .. '.svg')
-  local attributes = pandoc.Attr(div.identifier, gap and {'gap'} or {})
-  return pandoc.Figure({pandoc.Plain{content}}, {long = caption}, attributes)
+  return pandoc.Figure({pandoc.Plain{content}}, {long = caption}, {div.identifier, gap and {'gap'} or {}})
 end
 
 -- The text of a value is literal, even where the HTML reader saw a formula in it.
