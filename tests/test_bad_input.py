@@ -35,13 +35,12 @@ from models.files import read_yaml
 from models.training.cell import read_spec
 from models.training.lanes import Stack
 from models.typed import typed
-from models.variant import Cell, read_variants
+from models.variant import Cell
 from workflow.config import DEFAULT, Study
 from workflow.plan import Plan
 
 SETTINGS = read_yaml(DEFAULT)
-VARIANTS = read_variants()
-PLAN = Plan(typed(Study, SETTINGS), VARIANTS, (4000, (1, 1, 40)))
+PLAN = Plan(typed(Study, SETTINGS))
 LEAVES = {"path": "photos", "size": 16, "channels": 3, "test_share": 0.25}
 
 
@@ -284,7 +283,7 @@ def test_mutated_settings_are_refused_by_name_or_work(bad: dict) -> None:
     if message:
         assert is_about_a_key(message, SETTINGS, bad), message
         return
-    plan = Plan(study, VARIANTS, PLAN.images)
+    plan = Plan(study)
     for name, depth in plan.cells():
         cell = typed(Cell, json.loads(plan.cell(name, depth)))
         assert (cell.variant, cell.depth, cell.seeds) == (name, depth, study.seeds)

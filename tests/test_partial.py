@@ -14,16 +14,15 @@ from hypothesis import strategies as st
 from analysis import figure, provenance, rank_correlation, tables
 from models.folders import cell_place
 from models.origin import of_files
-from models.variant import read_variants
 from report import claims
 from report.render import document
 from report.results import Results
 from report.text import markdown
-from workflow.config import images, load_study
+from workflow.config import load_study
 from workflow.plan import Plan, import_closure
 
 STUDY = load_study([ROOT / "workflow/config/quick.yaml"], {"partial": True})
-PLAN = Plan(STUDY, read_variants(), images(STUDY))
+PLAN = Plan(STUDY)
 
 
 RUNS = [(*cell, budget, seed) for cell in PLAN.cells() for budget in (1, 2) for seed in (0, 1)]

@@ -14,7 +14,7 @@ from models.network import Network
 from models.training.optimiser import lr_factor
 from models.typed import typed
 from models.variant import Cell, Factors, read_variants
-from workflow.config import images, load_study
+from workflow.config import load_study
 from workflow.plan import LANES, SPEED, START, Plan, gpus, import_closure
 
 VARIANTS = read_variants()
@@ -23,7 +23,7 @@ VARIANTS = read_variants()
 def plan(*names: str, **overrides: object) -> Plan:
     """Return the plan of some of the studies merged, with some keys changed."""
     study = load_study([ROOT / f"workflow/config/{name}.yaml" for name in names], overrides)
-    return Plan(study, VARIANTS, images(study))
+    return Plan(study)
 
 
 FULL = plan("full")  # all networks

@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 from statistics import mean
@@ -18,8 +17,8 @@ import grimp
 from models.files import nearest, read_constant
 from models.folders import cell_place, run_folder
 from models.origin import of_files, of_json, specification
-from models.variant import Cell, Start, Training, Variant
-from workflow.config import MEASURES, ROOT, Study
+from models.variant import Cell, Start, Training, read_variants
+from workflow.config import MEASURES, ROOT, Study, images
 
 # What a core with AVX-512 and an H200 take for each of five runs side by side: seconds to begin a
 # layer, and multiply-adds a second. A study with `device: auto` asks a cluster for no GPU, so its
@@ -35,26 +34,16 @@ TABLES = (
 GRAPH = grimp.build_graph("models", "analysis", "report", cache_dir=None)  # of their imports
 
 
-@dataclass(frozen=True)
 class Plan:
     """The runs, figures and limits of a study. Its paths are relative to the project."""
 
-    study: Study
-    variants: Mapping[str, Variant]
-    images: tuple[int, tuple[int, int, int]]  # for training: how many; channels, height, width
-
-    @property
-    def results(self) -> str:
-        return f"results/{self.study.study}"
-
-    @property
-    def names(self) -> list[str]:
-        return [*self.study.variants, *self.study.interventions]
-
-    @property
-    def pair(self) -> list[int]:
-        """Return the two compared depths, the shallower one first."""
-        return [self.study.compare_depths.shallow, self.study.compare_depths.deep]
+    def __init__(self, study: Study):
+        self.study = study
+        self.variants = read_variants()
+        self.results = f"results/{study.study}"
+        self.names = [*study.variants, *study.interventions]
+        self.pair = [study.compare_depths.shallow, study.compare_depths.deep]
+        self.examples, self.shape = images(study)  # for training; channels, height, width
 
     def cells(self) -> list[tuple[str, int]]:
         """Return the pairs of variant and depth; interventions have the compared depths only."""
@@ -209,12 +198,11 @@ class Plan:
     def seconds(self, rule: str, name: str, depth: int) -> float:
         """Return the seconds in which a job trains or measures its networks, by SPEED."""
         size, width = self.study.training.batch_size, self.width(name)
-        examples, (_, *sides) = self.images
-        long = [side for side in sides if side > 1]
+        long = [side for side in self.shape[1:] if side > 1]
         # A stage doubles the channels and halves each side.
         stages = [(width * 2**i) ** 2 * math.prod(long) / 2 ** (i * len(long)) for i in range(3)]
         layer = 3 ** len(long) * mean(stages)
-        steps = self.trained_epochs(name) * (examples // size)
+        steps = self.trained_epochs(name) * (self.examples // size)
         if rule == "measure":
             steps = MEASURING * len(self.measured_runs(name))
         begin, rate = SPEED[self.study.device]
@@ -234,16 +222,15 @@ class Plan:
 
     def megabytes(self, rule: str, name: str, depth: int) -> int:
         """Return the memory limit: programs, images twice, a batch's layer outputs four times."""
-        count, shape = self.images
         settings, tuning = self.study.training, self.study.tuning
         lanes = min(LANES, max(len(self.study.seeds), len(self.rates()) * len(tuning.seeds)))
         # While a cell is evaluated, the outputs of one layer are there at a time.
         kept = lanes * max(settings.batch_size * depth, settings.evaluation_batch_size)
         if rule == "measure":
             kept = 1000 * depth  # at most, at once
-        outputs = kept * self.width(name) * math.prod(shape[1:])
+        outputs = kept * self.width(name) * math.prod(self.shape[1:])
         programs = 6000 if self.study.device == "cuda" else 1500
-        return programs + 4 * (2 * count * math.prod(shape) + 4 * outputs) // 2**20
+        return programs + 4 * (2 * self.examples * math.prod(self.shape) + 4 * outputs) // 2**20
 
     def gpus(self, local: bool) -> int:
         """Return how many GPUs a job asks for; `device: auto` asks no cluster for one."""

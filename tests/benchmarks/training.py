@@ -12,10 +12,10 @@ import torch
 from models.data.prepare import Dataset, load
 from models.training.lanes import Stack
 from models.typed import typed
-from models.variant import Run, Shared, read_variants
+from models.variant import Run, Shared
 from tests.benchmarks.rivals import loop
 from tests.benchmarks.timing import Row, elsewhere, ratio
-from workflow.config import ROOT, images, load_study
+from workflow.config import ROOT, load_study
 from workflow.plan import Plan
 
 STEPS = 20  # steps of a run
@@ -40,7 +40,7 @@ def rows(rounds: int) -> Iterator[Row]:
 def study_run(study: str, variant: str, depth: int, lr: float) -> Run:
     """Return a run of a study, of one epoch and without augmentation, which the rivals lack."""
     settings = load_study([ROOT / f"workflow/config/{study}.yaml"])
-    cell = json.loads(Plan(settings, read_variants(), images(settings)).cell(variant, depth))
+    cell = json.loads(Plan(settings).cell(variant, depth))
     own = {"budget": 1, "epochs": 1, "seed": 0, "lr": lr, "checkpoints": []}
     run = typed(Run, {**{key: cell[key] for key in Shared.model_fields}, **own})
     return changed(run, warmup_steps=10, augmentation="none")

@@ -12,8 +12,7 @@ sys.path.insert(0, str(workflow.basedir))
 
 from models.folders import cell_place
 from models.origin import of_files
-from models.variant import read_variants
-from workflow.config import from_command_line, images, load_study, state_of_images
+from workflow.config import from_command_line, load_study, state_of_images
 from workflow.malloc import preload
 from workflow.plan import TABLES, Plan, code, gpus, import_closure
 from workflow.progress import Progress
@@ -32,7 +31,7 @@ try:
     settings = from_command_line(workflow.config_settings.config_args)
     study = load_study(workflow.configfiles, settings)
     IMAGES = state_of_images(study)
-    plan = Plan(study, read_variants(), images(study))
+    plan = Plan(study)
     FIGURES = plan.figures()
     plan.check()
 except ValueError as error:
