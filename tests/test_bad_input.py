@@ -285,7 +285,7 @@ def test_mutated_settings_are_refused_by_name_or_work(bad: dict) -> None:
         return
     plan = Plan(study)
     for name, depth in plan.cells():
-        cell = typed(Cell, json.loads(plan.cell(name, depth)))
+        cell = typed(Cell, json.loads(plan.cell(name, depth).model_dump_json()))
         assert (cell.variant, cell.depth, cell.seeds) == (name, depth, study.seeds)
         folder = plan.run(name, depth, study.budgets[0], study.seeds[0])
         assert re.fullmatch(r"results/\w+/runs/\w+/depth\d+/budget\d+/seed\d+", folder)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from analysis import figure, provenance, rank_correlation, tables
 from models.folders import cell_place
-from models.origin import of_files
+from models.origin import of_files, specification
 from report import claims
 from report.render import document
 from report.results import Results
@@ -53,7 +53,7 @@ def cut_short(quick: Path, folder: Path, runs: set, measured: set) -> Path:
 
 def report(results: Path, drawn: bool) -> str:
     """Make the report of a partial study, and return its text."""
-    cells = [f"{cell_place(*cell)}={PLAN.specification(*cell)}" for cell in PLAN.cells()]
+    cells = [f"{cell_place(*cell)}={specification(PLAN.cell(*cell))}" for cell in PLAN.cells()]
     measurements = [f"{name}={PLAN.measurement(name)}" for name in PLAN.names]
     run(
         tables, "--results", results, "--settings", STUDY.model_dump_json(exclude_none=True),

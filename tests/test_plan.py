@@ -31,7 +31,7 @@ FULL = plan("full")  # all networks
 
 def cell(name: str, depth: int, study: Plan = FULL) -> Cell:
     """Return the cell that a job gets as text."""
-    return typed(Cell, json.loads(study.cell(name, depth)))
+    return typed(Cell, json.loads(study.cell(name, depth).model_dump_json()))
 
 
 def test_cells_and_runs_of_a_small_study_are_counted_by_hand() -> None:

@@ -1,7 +1,6 @@
 """What a study asks for: its cells, its runs, its figures, and limits for its jobs."""
 
 import functools
-import json
 import math
 import os
 import re
@@ -16,7 +15,7 @@ import grimp
 
 from models.files import nearest, read_constant
 from models.folders import cell_place, run_folder
-from models.origin import of_files, of_json, specification
+from models.origin import of_files, of_json
 from models.variant import Cell, Start, Training, read_variants
 from workflow.config import MEASURES, ROOT, Study, images
 
@@ -138,16 +137,13 @@ class Plan:
         """Return the channels of the first stage of a network."""
         return self.study.width * self.variants[name].times.width
 
-    def cell(self, name: str, depth: int) -> str:
-        """Return a cell (models/variant.py) as canonical JSON.
-
-        A job depends on this text alone, so that an edit reruns the cells that it changes.
-        """
+    def cell(self, name: str, depth: int) -> Cell:
+        """Return a cell; its job depends on it alone, so that an edit reruns what it changes."""
         variant, study = self.variants[name], self.study
         training = {**dict(study.training), "clipped": variant.factors.norm == "none"}
         training |= variant.training.model_dump(exclude_none=True)
         measured = depth in self.pair
-        cell = Cell(
+        return Cell(
             dataset=study.dataset,
             variant=name,
             factors=variant.factors,
@@ -165,11 +161,6 @@ class Plan:
             start=Start(variant=variant.start, depth=self.pair[0]) if variant.start else None,
             parent=self.is_parent(name, depth),
         )
-        return json.dumps(cell.model_dump(), sort_keys=True)
-
-    def specification(self, name: str, depth: int) -> str:
-        """Return a digest of what all runs of a cell have in common."""
-        return specification(Cell.model_validate_json(self.cell(name, depth)))
 
     def figures(self) -> dict[str, tuple[str, ...]]:
         """Return the figures of the study, each with the tables that it draws."""

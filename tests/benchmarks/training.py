@@ -1,7 +1,6 @@
 """Time a step of training against the usual loop."""
 
 import itertools
-import json
 import statistics
 import time
 from collections.abc import Iterator
@@ -11,7 +10,6 @@ import torch
 
 from models.data.prepare import Dataset, load
 from models.training.lanes import Stack
-from models.typed import typed
 from models.variant import Run, Shared
 from tests.benchmarks.rivals import loop
 from tests.benchmarks.timing import Row, elsewhere, ratio
@@ -40,9 +38,9 @@ def rows(rounds: int) -> Iterator[Row]:
 def study_run(study: str, variant: str, depth: int, lr: float) -> Run:
     """Return a run of a study, of one epoch and without augmentation, which the rivals lack."""
     settings = load_study([ROOT / f"workflow/config/{study}.yaml"])
-    cell = json.loads(Plan(settings).cell(variant, depth))
+    cell = Plan(settings).cell(variant, depth)
     own = {"budget": 1, "epochs": 1, "seed": 0, "lr": lr, "checkpoints": []}
-    run = typed(Run, {**{key: cell[key] for key in Shared.model_fields}, **own})
+    run = Run(**cell.model_dump(include=set(Shared.model_fields)), **own)
     return changed(run, warmup_steps=10, augmentation="none")
 
 

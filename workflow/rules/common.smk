@@ -11,7 +11,7 @@ from snakemake.logging import logger
 sys.path.insert(0, str(workflow.basedir))
 
 from models.folders import cell_place
-from models.origin import of_files
+from models.origin import of_files, specification
 from workflow.config import from_command_line, load_study, state_of_images
 from workflow.malloc import preload
 from workflow.plan import TABLES, Plan, code, gpus, import_closure

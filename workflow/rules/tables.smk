@@ -19,7 +19,7 @@ rule tables:
         "../../environment.yml"
     params:
         settings=json.dumps(study.model_dump(exclude_none=True), sort_keys=True),
-        cells=[f"{cell_place(*cell)}={plan.specification(*cell)}" for cell in plan.cells()],
+        cells=[f"{cell_place(*cell)}={specification(plan.cell(*cell))}" for cell in plan.cells()],
         measurements=[f"{name}={plan.measurement(name)}" for name in plan.names],
         training=of_files(import_closure("models.training.cell")),
     shell:

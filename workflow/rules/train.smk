@@ -40,7 +40,7 @@ rule cell:
         mem_mb=lambda w, attempt: attempt * plan.megabytes("cell", w.variant, int(w.depth)),
         gpu=lambda w: plan.gpus(workflow.local_exec),
     params:
-        spec=lambda w: plan.cell(w.variant, int(w.depth)),
+        spec=lambda w: json.dumps(plan.cell(w.variant, int(w.depth)).model_dump(), sort_keys=True),
         out=lambda w: plan.results,
         device=study.device,
     shell:
