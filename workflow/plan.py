@@ -7,7 +7,6 @@ import re
 import shutil
 import subprocess
 from collections.abc import Mapping
-from itertools import takewhile
 from pathlib import Path
 from statistics import mean
 
@@ -249,18 +248,14 @@ def gpus() -> int:
     if not shutil.which("nvidia-smi"):
         return 0
     listed = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True).stdout
-    numbers, identities = (
-        re.findall(pattern, listed, re.MULTILINE) for pattern in (r"^GPU (\d+)", r"UUID: ([^)]+)")
-    )
-    if (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) is None:
-        return len(numbers)
-
-    def is_gpu(name: str) -> bool:
-        # An identity may be shortened.
-        return name in numbers or (name != "" and any(each.startswith(name) for each in identities))
-
-    # As CUDA does, stop at the first name that is no GPU, such as -1.
-    return len(list(takewhile(is_gpu, map(str.strip, visible.split(",")))))
+    numbers = re.findall(r"^GPU (\d+)", listed, re.MULTILINE)
+    known = [*numbers, *re.findall(r"UUID: ([^)]+)", listed)]
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(numbers)).split(",")
+    for count, name in enumerate(map(str.strip, visible)):
+        # As CUDA does, stop at the first name that is no GPU, such as -1. An identity may be cut short.
+        if not name or not any(each.startswith(name) for each in known):
+            return count
+    return len(visible)
 
 
 def code() -> list[str]:
