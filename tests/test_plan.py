@@ -53,7 +53,7 @@ def test_cells_and_runs_of_a_small_study_are_counted_by_hand() -> None:
 
 
 def test_a_grid_of_one_rate_is_not_tried_out() -> None:
-    assert plan(tuning={"lrs": [0.1]}).rates() == []
+    assert plan(tuning={"lrs": [0.1]}).rates == []
     assert "lr_sensitivity" in FULL.figures()
     assert "lr_sensitivity" not in plan(tuning={"lrs": [0.1]}).figures()
 

@@ -42,6 +42,10 @@ class Plan:
         self.names = [*study.variants, *study.interventions]
         self.pair = [study.compare_depths.shallow, study.compare_depths.deep]
         self.examples, self.shape = images(study)  # for training; channels, height, width
+        self.measured = [name for name in MEASURES if getattr(study.measures, name)]
+        self.measured_seeds = study.seeds[: study.measures.seeds]
+        lrs = study.tuning.lrs
+        self.rates = lrs if len(lrs) > 1 else []  # to try; a grid of one leaves nothing to try
 
     def cells(self) -> list[tuple[str, int]]:
         """Return the pairs of variant and depth; interventions have the compared depths only."""
@@ -55,10 +59,6 @@ class Plan:
     def run(self, name: str, depth: int, budget: int, seed: int) -> str:
         """Return the folder of a run."""
         return f"{self.results}/{run_folder(cell_place(name, depth), budget, seed)}"
-
-    def rates(self) -> list[float]:
-        """Return the learning rates to try; a grid of one rate leaves nothing to try."""
-        return self.study.tuning.lrs if len(self.study.tuning.lrs) > 1 else []
 
     def parent(self, name: str) -> list[str]:
         """Return the file of the cell from whose runs a network grows; none if it does not."""
@@ -79,17 +79,14 @@ class Plan:
         measures = self.study.measures.model_dump(exclude_none=True, exclude={"seeds"})
         return {key: {**value, "at": value["at"][kind]} for key, value in measures.items()}
 
-    def measure_tables(self) -> list[str]:
-        """Return the names of the tables that the measurement of a network writes."""
-        return [*self.measures(self.names[0]), "quantities"]
-
-    def measure_files(self) -> list[str]:
+    def measure_files(self, name: str) -> list[str]:
         """Return the files that the measurement of a network writes, the last one last."""
-        return [*[f"{name}.csv" for name in self.measure_tables()], "measured.json"]
+        files = [f"{table}.csv" for table in (*self.measured, "quantities")]
+        return [f"{self.results}/measures/{name}/{file}" for file in (*files, "measured.json")]
 
     def measuring(self) -> list[str]:
         """Return the files of the code that measures."""
-        measures = [f"analysis.measures.{name}" for name in self.measures(self.names[0])]
+        measures = [f"analysis.measures.{name}" for name in self.measured]
         return import_closure("analysis.measure", *measures)
 
     def measurement(self, name: str) -> str:
@@ -97,13 +94,10 @@ class Plan:
         code = of_files(self.measuring())
         return of_json([self.measures(name), self.measured_runs(name), code])
 
-    def measured_seeds(self) -> list[int]:
-        return self.study.seeds[: self.study.measures.seeds]
-
     def measured_runs(self, name: str) -> list[str]:
         """Return the folders of the measured runs of a network, which have the longest budget."""
         longest = max(self.study.budgets)
-        return [self.run(name, d, longest, s) for d in self.pair for s in self.measured_seeds()]
+        return [self.run(name, d, longest, s) for d in self.pair for s in self.measured_seeds]
 
     def checkpoints(self, name: str) -> list[str]:
         """Return the checkpoints that measured runs keep: those of the measures, and both ends."""
@@ -117,20 +111,6 @@ class Plan:
     def finished(self, paths: list[str]) -> list[str]:
         """Return all files; of a partial study, only those that are there."""
         return [path for path in paths if not self.study.partial or Path(path).exists()]
-
-    def measurements(self) -> list[str]:
-        """Return the files of all measurements."""
-        return [
-            f"{self.results}/measures/{name}/{file}"
-            for name in self.names
-            for file in self.measure_files()
-        ]
-
-    def check(self) -> None:
-        """Refuse the report of a study of which nothing is there."""
-        measured = Path(self.results).glob("measures/*/quantities.csv")
-        if self.study.partial and not any(measured):
-            raise ValueError(f"{self.results}: no network has been trained and measured yet")
 
     def width(self, name: str) -> int:
         """Return the channels of the first stage of a network."""
@@ -155,7 +135,7 @@ class Plan:
             growth=variant.growth,
             frozen=variant.frozen,
             tuning=study.tuning,
-            measured=len(self.measured_seeds()) if measured else 0,
+            measured=len(self.measured_seeds) if measured else 0,
             checkpoints=self.checkpoints(name) if measured else [],
             start=Start(variant=variant.start, depth=self.pair[0]) if variant.start else None,
             parent=self.is_parent(name, depth),
@@ -163,7 +143,7 @@ class Plan:
 
     def figures(self) -> dict[str, tuple[str, ...]]:
         """Return the figures of the study, each with the tables that it draws."""
-        there = {*TABLES, *self.measure_tables()} - (set() if self.rates() else {"tuning"})
+        there = {*TABLES, *self.measured} - (set() if self.rates else {"tuning"})
         figures = {}
         for path in sorted((ROOT / "analysis/figures").glob("[a-z]*.py")):
             tables = read_constant(path, "TABLES")
@@ -175,7 +155,7 @@ class Plan:
 
     def trained_epochs(self, name: str) -> int:
         """Return the epochs of all runs of a cell, without those that a grid of rates grows by."""
-        study, rates = self.study, len(self.rates())
+        study, rates = self.study, len(self.rates)
         tried: dict[int, int] = {}  # rates by budget
         for budget in sorted(study.budgets):
             trial = budget // 4 if study.tuning.halving else 0
@@ -213,7 +193,7 @@ class Plan:
     def megabytes(self, rule: str, name: str, depth: int) -> int:
         """Return the memory limit: programs, images twice, a batch's layer outputs four times."""
         settings, tuning = self.study.training, self.study.tuning
-        lanes = min(LANES, max(len(self.study.seeds), len(self.rates()) * len(tuning.seeds)))
+        lanes = min(LANES, max(len(self.study.seeds), len(self.rates) * len(tuning.seeds)))
         # While a cell is evaluated, the outputs of one layer are there at a time.
         kept = lanes * max(settings.batch_size * depth, settings.evaluation_batch_size)
         if rule == "measure":
@@ -252,7 +232,7 @@ def gpus() -> int:
     known = [*numbers, *re.findall(r"UUID: ([^)]+)", listed)]
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(numbers)).split(",")
     for count, name in enumerate(map(str.strip, visible)):
-        # As CUDA does, stop at the first name that is no GPU, such as -1. An identity may be cut short.
+        # As CUDA does, stop at the first name that is no GPU, such as -1. An identity may be short.
         if not name or not any(each.startswith(name) for each in known):
             return count
     return len(visible)

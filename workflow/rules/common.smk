@@ -33,7 +33,8 @@ try:
     IMAGES = state_of_images(study)
     plan = Plan(study)
     FIGURES = plan.figures()
-    plan.check()
+    if study.partial and not any(Path(plan.results).glob("measures/*/quantities.csv")):
+        raise ValueError(f"{plan.results}: no network has been trained and measured yet")
 except ValueError as error:
     sys.exit(f"error: {error}")
 config.update(study.model_dump(exclude_none=True))  # for the captions in workflow/report/

@@ -8,7 +8,7 @@ rule measure:
         data="results/data/<dataset>.pt",
         code=plan.measuring(),
     output:
-        expand("results/<study>/measures/{{variant}}/{file}", file=plan.measure_files()),
+        plan.measure_files("{variant}"),
     log:
         "results/<study>/logs/measure/{variant}.log",
     benchmark:

@@ -4,14 +4,14 @@
 rule tables:
     input:
         cells=plan.finished([plan.cell_file(*cell) for cell in plan.cells()]),
-        measures=plan.finished(plan.measurements()),
+        measures=plan.finished([file for name in plan.names for file in plan.measure_files(name)]),
         manifest="results/data/<dataset>.json",
         code=import_closure("analysis.tables"),
     output:
         config="results/<study>/config.json",
         tables=expand(
             "results/<study>/tables/{table}.csv",
-            table=sorted({*TABLES, *plan.measure_tables()} - {"rank_correlation"}),
+            table=sorted({*TABLES, *plan.measured} - {"rank_correlation"}),
         ),
     log:
         "results/<study>/logs/tables.log",
