@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, create_model, model_validator
+from pydantic import Field, create_model, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 
@@ -63,11 +63,6 @@ Measures = create_model(
 )
 
 
-def at_home(folder: ImageFolder | None) -> ImageFolder | None:
-    """Return a folder of images whose path may begin with ~, as in a shell."""
-    return folder and folder.model_copy(update={"path": str(Path(folder.path).expanduser())})
-
-
 class CompareDepths(Typed):
     """The two depths that the claims compare."""
 
@@ -80,9 +75,7 @@ class Study(Typed):
 
     study: Name = Field(description="name of the study; its results go to results/<study>/")
     dataset: Name = Field(description="one of models/data/readers.py, or any name for your images")
-    image_folder: Annotated[ImageFolder | None, AfterValidator(at_home)] = Field(
-        None, description="your own images, in class folders"
-    )
+    image_folder: ImageFolder | None = Field(None, description="your own images, in class folders")
     variants: Distinct[str] = Field(description="networks of variants.yaml for all depths")
     interventions: Distinct[str] = Field(description="networks for the two compared depths only")
     depths: Distinct[Depth] = Field(description="numbers of weight layers, 6n + 2")
@@ -155,16 +148,13 @@ def load_study(files: Iterable[Path] = (), overrides: Mapping[str, Any] | None =
     """
     everything = [read_yaml(DEFAULT), *map(read_yaml, files), overrides or {}]
     study = typed(Study, functools.reduce(merged, everything), "config")
-    return study.model_copy(update={"dataset": own_name(study)}) if study.image_folder else study
-
-
-def own_name(study: Study) -> str:
-    """Return the name of a data set of own images, which has a digest of all that it depends on.
-
-    So two studies of the same images at two sizes do not share a file in results/data/.
-    """
-    digest = hashlib.sha256(study.image_folder.model_dump_json().encode()).hexdigest()[:8]
-    return f"{study.dataset.removesuffix(f'_{digest}')[:55]}_{digest}"  # a Name has at most 64
+    if (folder := study.image_folder) is None:
+        return study
+    folder = folder.model_copy(update={"path": str(Path(folder.path).expanduser())})
+    # The name has a digest, so that the same images at two sizes are two files in results/data/.
+    digest = hashlib.sha256(folder.model_dump_json().encode()).hexdigest()[:8]
+    name = f"{study.dataset.removesuffix(f'_{digest}')[:55]}_{digest}"  # a Name has at most 64
+    return study.model_copy(update={"dataset": name, "image_folder": folder})
 
 
 def merged(settings: object, changes: object) -> object:
