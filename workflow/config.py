@@ -28,7 +28,6 @@ from models.variant import (
 
 ROOT = Path(__file__).resolve().parent.parent
 DEFAULT = ROOT / "workflow/config/default.yaml"
-Device = Literal["auto", "cpu", "cuda"]
 TAKEN = {"data": "data sets", "slurm_logs": "the logs of Slurm"}  # in results/
 
 
@@ -89,7 +88,7 @@ class Study(Typed):
     tuning: Tuning = Field(description="how learning rates are chosen")
     measures: Measures = Field(description="what is measured at the two compared depths")
     partial: bool = Field(description="whether to report what is finished and train nothing more")
-    device: Device = Field(
+    device: Literal["auto", "cpu", "cuda"] = Field(
         description="where to train; auto takes a GPU, but asks no cluster for one"
     )
 

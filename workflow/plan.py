@@ -43,6 +43,8 @@ class Plan:
         self.pair = [study.compare_depths.shallow, study.compare_depths.deep]
         self.examples, self.shape = images(study)  # for training; channels, height, width
         self.measured = [name for name in MEASURES if getattr(study.measures, name)]
+        modules = [f"analysis.measures.{name}" for name in self.measured]
+        self.measuring = import_closure("analysis.measure", *modules)
         self.measured_seeds = study.seeds[: study.measures.seeds]
         lrs = study.tuning.lrs
         self.rates = lrs if len(lrs) > 1 else []  # to try; a grid of one leaves nothing to try
@@ -66,10 +68,8 @@ class Plan:
         return [self.cell_file(start, self.pair[0])] if start else []
 
     def is_parent(self, name: str, depth: int) -> bool:
-        """Return whether networks may grow from a cell.
-
-        Any known network counts, so that runs stay as they are when a study adds one.
-        """
+        """Return whether networks may grow from a cell."""
+        # Any known network counts, so that runs stay as they are when a study adds one.
         starts = {variant.start for variant in self.variants.values()}
         return depth == self.pair[0] and name in starts
 
@@ -84,15 +84,9 @@ class Plan:
         files = [f"{table}.csv" for table in (*self.measured, "quantities")]
         return [f"{self.results}/measures/{name}/{file}" for file in (*files, "measured.json")]
 
-    def measuring(self) -> list[str]:
-        """Return the files of the code that measures."""
-        measures = [f"analysis.measures.{name}" for name in self.measured]
-        return import_closure("analysis.measure", *measures)
-
     def measurement(self, name: str) -> str:
         """Return a digest of what a network's measurement is, and of the code that measures."""
-        code = of_files(self.measuring())
-        return of_json([self.measures(name), self.measured_runs(name), code])
+        return of_json([self.measures(name), self.measured_runs(name), of_files(self.measuring)])
 
     def measured_runs(self, name: str) -> list[str]:
         """Return the folders of the measured runs of a network, which have the longest budget."""
@@ -180,10 +174,7 @@ class Plan:
         return steps * depth * (begin + 3 * size * layer / rate)
 
     def priority(self, name: str, depth: int) -> float:
-        """Return the priority of a cell: long ones start first, so that none is left at the end.
-
-        What other networks grow from comes before all.
-        """
+        """Return a cell's priority: parents, then long ones, so that none is left at the end."""
         return self.seconds("cell", name, depth) * (1000 if self.is_parent(name, depth) else 1)
 
     def minutes(self, rule: str, name: str, depth: int) -> int:

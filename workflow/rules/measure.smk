@@ -6,7 +6,7 @@ rule measure:
     input:
         cells=lambda w: [plan.cell_file(w.variant, depth) for depth in plan.pair],
         data="results/data/<dataset>.pt",
-        code=plan.measuring(),
+        code=plan.measuring,
     output:
         plan.measure_files("{variant}"),
     log:
