@@ -11,6 +11,7 @@ from filelock import FileLock
 
 # As many test processes run as there are processors, so more threads would wait for each other.
 os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
 ROOT = Path(__file__).resolve().parent.parent
 QUICK = ("--cores", "2", "--configfile", "workflow/config/quick.yaml")
@@ -31,26 +32,18 @@ def copy_project(folder: Path) -> Path:
     return folder
 
 
-def environment() -> dict[str, str]:
-    """Return this process's environment with this Python in front of the path."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return {**os.environ, "PATH": path}
+def command(
+    module: str, *arguments: object, folder: Path = ROOT
+) -> subprocess.CompletedProcess[str]:
+    """Run a module as a command."""
+    return subprocess.run(
+        [sys.executable, "-m", module, *map(str, arguments)],
+        cwd=folder, capture_output=True, text=True, check=False,
+    )  # fmt: skip
 
 
 def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run Snakemake in a folder."""
-    return subprocess.run(
-        [sys.executable, "-m", "snakemake", *arguments],
-        cwd=folder, env=environment(), capture_output=True, text=True, check=False,
-    )  # fmt: skip
-
-
-def command(module: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run one of the project's modules as a command."""
-    return subprocess.run(
-        [sys.executable, "-m", module, *map(str, arguments)],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    return command("snakemake", *arguments, folder=folder)
 
 
 @pytest.fixture(scope="session")

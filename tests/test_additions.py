@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, copy_project, environment, snakemake
+from conftest import ROOT, copy_project, snakemake
 from test_dag import FIGURES, TABLES, planned
 
 from models.files import read_json, read_yaml
@@ -44,7 +44,7 @@ def test_the_tutorial_puts_a_network_a_claim_and_a_figure_into_the_paper(finishe
 
     assert last.endswith("Run:\n\n")
     command = command.removeprefix("sh\n")
-    subprocess.run(command, shell=True, cwd=finished, env=environment(), check=True)
+    subprocess.run(command, shell=True, cwd=finished, check=True)
     study = finished / "results/quick"
     claim = read_yaml(finished / "report/claims.yaml")["claims"][-1]
     judged = read_json(study / "claims.json")["claims"][-1]

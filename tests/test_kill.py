@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 import psutil
 import pytest
-from conftest import QUICK, copy_project, environment, snakemake
+from conftest import QUICK, copy_project, snakemake
 
 SECONDS = ["train_seconds"]  # a column in which no two runs agree
 
@@ -21,7 +21,7 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen:
     """Start Snakemake in a process group of its own."""
     return subprocess.Popen(
         [sys.executable, "-m", "snakemake", *arguments],
-        cwd=folder, env=environment(), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL,
+        cwd=folder, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL,
         text=True, start_new_session=True,
     )  # fmt: skip
 

@@ -5,8 +5,6 @@ The default study has to be finished here. The edits are made in a copy of this 
 
 import json
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from datetime import datetime
@@ -16,7 +14,7 @@ from tempfile import TemporaryDirectory
 from pypdf import PdfReader
 
 from tests.benchmarks.timing import Row, median_row
-from tests.conftest import environment
+from tests.conftest import command
 from workflow.config import ROOT
 
 RESULTS = Path("results/default")
@@ -54,7 +52,7 @@ def overhead() -> Row:
     end = (results / "report/report.pdf").stat().st_mtime
     if any(begin < start < end for start in starts):
         return Row(*OVERHEAD, None, note="not measured: the study was not made in one go")
-    startup = clock(ROOT, "-m", "analysis.measure", "--help")
+    startup = clock(ROOT, "analysis.measure", "--help")
     record = json.loads((results / "provenance.json").read_text())
     training = sum(run["train_seconds"] for run in record["runs"].values())
     measure = record["rules"]["measure"]
@@ -67,16 +65,14 @@ def overhead() -> Row:
 def clock(folder: Path, *arguments: str, tells: str = "") -> float:
     """Return the seconds that a Python command takes; check what it tells."""
     start = time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, *arguments], cwd=folder, env=environment(), capture_output=True, text=True
-    )
+    done = command(*arguments, folder=folder)
     assert done.returncode == 0, done.stderr[-3000:]
     assert tells in done.stdout + done.stderr, done.stderr[-3000:]
     return time.perf_counter() - start
 
 
 def nothing(folder: Path, _: int) -> float:
-    return clock(folder, "-m", *MAKE.split(), tells="Nothing to be done")
+    return clock(folder, *MAKE.split(), tells="Nothing to be done")
 
 
 def sentence(folder: Path, i: int) -> float:
@@ -84,7 +80,7 @@ def sentence(folder: Path, i: int) -> float:
     new = f"This is{' very' * (i + 1)} new."
     section = folder / "report/sections/limitations.md"
     section.write_text(f"{section.read_text()}\n{new}\n")
-    taken = clock(folder, "-m", *MAKE.split())
+    taken = clock(folder, *MAKE.split())
     report = folder / RESULTS / "report"
     assert new in (report / "index.html").read_text()
     pages = PdfReader(report / "report.pdf").pages
@@ -99,7 +95,7 @@ def figure(folder: Path, i: int) -> float:
     script.write_text(script.read_text().replace(old, new))
     files = ("figures/steps_to_fit.svg", "report/index.html", "report/report.pdf")
     before = {folder / RESULTS / file: (folder / RESULTS / file).read_bytes() for file in files}
-    taken = clock(folder, "-m", *MAKE.split())
+    taken = clock(folder, *MAKE.split())
     for path, old in before.items():
         assert path.read_bytes() != old, f"{path} has not changed"
     return taken
