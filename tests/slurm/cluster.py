@@ -60,12 +60,9 @@ class Cluster:
         (folder / "munge.key").write_bytes(os.urandom(128))
         (folder / "munge.key").chmod(0o600)
         folder.chmod(0o755)  # munge asks that all users can reach its socket
-        ports = [socket.socket() for _ in range(2)]
-        for port in ports:
-            port.bind(("127.0.0.1", 0))
-        controller_port, node_port = (port.getsockname()[1] for port in ports)
-        for port in ports:
-            port.close()
+        free = ("127.0.0.1", 0)
+        with socket.create_server(free) as one, socket.create_server(free) as other:
+            controller_port, node_port = (port.getsockname()[1] for port in (one, other))
         configuration.write_text(
             TEMPLATE.read_text().format(
                 folder=folder, host=socket.gethostname().split(".")[0], user=getpass.getuser(),
