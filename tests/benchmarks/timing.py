@@ -8,12 +8,12 @@ import statistics
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import cache
 from multiprocessing import get_context
 
 import torch
 
 SIGNS = {">=": operator.ge, "<=": operator.le}
+USUAL_PROCESS = ProcessPoolExecutor(1, get_context("spawn"), torch.set_num_threads, (1,))
 Timed = Callable[[], float]  # work that returns its seconds
 
 
@@ -52,13 +52,3 @@ def ratio(what: str, against: str, goal: str, ours: Timed, theirs: Timed, rounds
     a, b = (1000 * statistics.median(times) for times in taken.values())
     note = f"{a:.3g} ms, {against} {b:.3g} ms"
     return median_row((what, against, goal), ratios, note)
-
-
-def elsewhere(work: Callable, *arguments: object) -> object:
-    """Return the result of a module's function in the usual process."""
-    return usual_process().submit(work, *arguments).result()
-
-
-@cache
-def usual_process() -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(1, get_context("spawn"), torch.set_num_threads, (1,))

@@ -4,7 +4,6 @@ import itertools
 import statistics
 import time
 from collections.abc import Iterator
-from functools import partial
 
 import torch
 
@@ -12,7 +11,7 @@ from models.data.prepare import Dataset, load
 from models.training.lanes import Stack
 from models.variant import Run, Shared
 from tests.benchmarks.rivals import loop
-from tests.benchmarks.timing import Row, elsewhere, ratio
+from tests.benchmarks.timing import USUAL_PROCESS, Row, ratio
 from workflow.config import ROOT, load_study
 from workflow.plan import Plan
 
@@ -113,5 +112,8 @@ def median_step(times: list[float]) -> float:
 def compare(run: Run, lanes: int, shape: str, goal: str, rounds: int) -> Row:
     what = f"training step, {shape}, {run.variant}, depth {run.depth}, lanes: {lanes}"
     data = data_of(run)
-    rival = partial(elsewhere, theirs, run, data)
-    return ratio(what, "PyTorch loop", goal, partial(ours, run, data, lanes), rival, rounds)
+
+    def rival() -> float:
+        return USUAL_PROCESS.submit(theirs, run, data).result()
+
+    return ratio(what, "PyTorch loop", goal, lambda: ours(run, data, lanes), rival, rounds)
