@@ -25,10 +25,7 @@ SPEED = {"cpu": (0.25e-3, 40e9), "auto": (0.25e-3, 40e9), "cuda": (0.02e-3, 3e12
 START = 3  # seconds until Python and PyTorch are loaded
 MEASURING = 600  # training steps of a run that take as long as measuring one network
 LANES = read_constant(ROOT / "models/training/cell.py", "LANES")  # runs side by side, at most
-TABLES = (
-    "runs", "history", "tuning", "steps_to_fit", "growth", "cost", "missing", "rank_correlation",
-    "quantities",
-)  # fmt: skip
+TABLES = ("runs", "history", "tuning", "steps_to_fit", "growth", "cost", "missing", "quantities")
 GRAPH = grimp.build_graph("models", "analysis", "report", cache_dir=None)  # of their imports
 
 
@@ -43,6 +40,7 @@ class Plan:
         self.pair = [study.compare_depths.shallow, study.compare_depths.deep]
         self.examples, self.shape = images(study)  # for training; channels, height, width
         self.measured = [name for name in MEASURES if getattr(study.measures, name)]
+        self.tables = sorted([*TABLES, *self.measured])
         modules = [f"analysis.measures.{name}" for name in self.measured]
         self.measuring = import_closure("analysis.measure", *modules)
         self.measured_seeds = study.seeds[: study.measures.seeds]
@@ -137,11 +135,11 @@ class Plan:
 
     def figures(self) -> dict[str, tuple[str, ...]]:
         """Return the figures of the study, each with the tables that it draws."""
-        there = {*TABLES, *self.measured} - (set() if self.rates else {"tuning"})
+        there = {*self.tables, "rank_correlation"} - (set() if self.rates else {"tuning"})
         figures = {}
         for path in sorted((ROOT / "analysis/figures").glob("[a-z]*.py")):
             tables = read_constant(path, "TABLES")
-            for table in set(tables) - {*TABLES, *MEASURES}:
+            for table in set(tables) - {*TABLES, *MEASURES, "rank_correlation"}:
                 raise ValueError(f"{path}: TABLES: {table!r} is not known{nearest(table, there)}")
             if there.issuperset(tables):
                 figures[path.stem] = tables

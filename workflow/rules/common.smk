@@ -12,15 +12,14 @@ sys.path.insert(0, str(workflow.basedir))
 
 from models.folders import cell_place
 from models.origin import of_files, specification
-from workflow.config import from_command_line, load_study, state_of_images
+from workflow.config import ROOT, from_command_line, load_study, state_of_images
 from workflow.malloc import preload
-from workflow.plan import TABLES, Plan, code, gpus, import_closure
+from workflow.plan import Plan, code, gpus, import_closure
 from workflow.progress import Progress
 from workflow.slurm import outlast_outages
 
-if not os.path.samefile(os.curdir, workflow.basedir):
-    folder = Path(workflow.basedir).resolve()
-    sys.exit(f"error: start Snakemake in the project's folder, {folder}")
+if not ROOT.samefile(os.curdir):
+    sys.exit(f"error: start Snakemake in the project's folder, {ROOT}")
 
 # Collecting garbage among the jobs of the graph takes a fifth of the time until the first starts.
 gc.set_threshold(100_000, 50, 50)

@@ -9,10 +9,7 @@ rule tables:
         code=import_closure("analysis.tables"),
     output:
         config="results/<study>/config.json",
-        tables=expand(
-            "results/<study>/tables/{table}.csv",
-            table=sorted({*TABLES, *plan.measured} - {"rank_correlation"}),
-        ),
+        tables=expand("results/<study>/tables/{table}.csv", table=plan.tables),
     log:
         "results/<study>/logs/tables.log",
     conda:
