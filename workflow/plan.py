@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping
 from pathlib import Path
 from statistics import mean
 
@@ -196,7 +195,7 @@ class Plan:
         own = local and self.study.device == "auto" and gpus() > 0
         return int(own or self.study.device == "cuda")
 
-    def forecast(self, jobs: Mapping[str, int]) -> str:
+    def forecast(self, jobs: dict[str, int]) -> str:
         """Return a line about the hours that the planned jobs take; "" for less than two hours."""
         deep = [(name, self.pair[1]) for name in self.names]
         planned, hours = [], 0.0
