@@ -96,8 +96,7 @@ class Study(Typed):
     def consistent(self) -> Self:
         """Refuse settings that contradict each other, or that could not become a paper."""
         variants, pair = read_variants(), self.compare_depths
-        if self.study in TAKEN:
-            what = TAKEN[self.study]
+        if what := TAKEN.get(self.study):
             raise ValueError(f"study: results/{self.study} is where {what} go; take another name")
         for key, names, known in (
             ("variants", self.variants, variants),
@@ -165,20 +164,17 @@ def merged(settings: object, changes: object) -> object:
 
 def state_of_images(study: Study) -> str:
     """Return a digest of the user's own images, which changes with them; "" if there are none."""
-    if study.image_folder is None:
-        return ""
     try:
-        return state_of(study.image_folder)
+        return state_of(study.image_folder) if study.image_folder else ""
     except (OSError, ValueError) as error:
         raise ValueError(f"config: {' '.join(str(error).split())}") from None
 
 
 def images(study: Study) -> tuple[int, tuple[int, int, int]]:
     """Return how many training images there are at most, and the channels, height and width."""
-    folder = study.image_folder
-    if folder is None:
-        return SOURCES[study.dataset].examples, SOURCES[study.dataset].shape
-    return count_of(files_of(folder)[0]), (folder.channels, folder.size, folder.size)
+    if folder := study.image_folder:
+        return count_of(files_of(folder)[0]), (folder.channels, folder.size, folder.size)
+    return SOURCES[study.dataset].examples, SOURCES[study.dataset].shape
 
 
 def explained(model: type[Typed], defaults: Mapping, path: str = "") -> Iterator[str]:
