@@ -13,25 +13,24 @@ tables/missing.csv       one row per cell and measurement that is not finished, 
                          that is out of date: of another specification, code or data
 tables/<measure>.csv     the rows of a measure, of all variants; quantities.csv likewise
 config.json              the settings of the study
-
-analysis/outdated.py tells what the digests are of.
 """
 
 import argparse
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import product
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
 from analysis.growth import growth_table
-from analysis.outdated import Expected, outdated_measurements, outdated_runs
 from analysis.summary import steps_to_fit
 from models.files import read_json, replacing
-from models.folders import run_folder, tuning_folder
+from models.folders import cell_place, run_folder, tuning_folder
 from models.logs import last_line
+from models.origin import of_files, specification
 from models.variant import read_run
 
 KEYS = ["dataset", "variant", "depth", "budget", "seed"]
@@ -39,21 +38,31 @@ ENDS = ["status", "train_loss", "train_error", "test_loss", "test_error", "train
 TRAINED = ["lr", "width", "epochs", "steps", "batch_size", "parameters", *ENDS]
 TUNING = [*KEYS[:-1], "lr", "seed", "train_loss", "train_error", "status"]
 NETWORK = ["dataset", "variant", "depth", "seed"]
+MISSING = ["kind", "variant", "depth", "runs", "reason"]
 THRESHOLDS = (0.05, 0.1, 0.2)  # training errors
 FILES = ("run.json", "history.csv", "metrics.json")  # of a run that has ended
 
 
+class Expected(NamedTuple):
+    """The digests that a study's results have when they are up to date."""
+
+    cells: dict[str, str]  # `specification` of each cell
+    measurements: dict[str, str]  # `of_json` of each network's measures and their code
+    code: str  # that trains
+    data: str
+
+
 def read_result(folder: Path) -> dict:
-    """Return the columns of runs.csv for one run, and what it recorded of its cost."""
+    """Return the columns of runs.csv for one run, its cost, and the digests of what it is from."""
     run = read_run(folder / "run.json")
     metrics = read_json(folder / "metrics.json")
     try:
         record = metrics["record"]
         facts = {**record, **metrics, **dict(run), "batch_size": run.train.batch_size}
-        result = {key: facts[key] for key in [*KEYS, *TRAINED, "peak_memory_mb"]}
+        result = {key: facts[key] for key in [*KEYS, *TRAINED, "peak_memory_mb", "code", "data"]}
         # On a CPU, the processor's own seconds leave out the time that other jobs took.
         seconds = record["cpu_seconds" if record["device"] == "cpu" else "train_seconds"]
-        return {**result, "seconds": seconds, "spec": run}
+        return {**result, "seconds": seconds, "specification": specification(run)}
     except KeyError as error:
         raise ValueError(f"{folder / 'metrics.json'}: {error} is missing") from None
 
@@ -84,23 +93,41 @@ def steps_to_fit_table(runs: pd.DataFrame, budgets: int) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*NETWORK, "threshold", "steps", "reached"])
 
 
-def missing_table(
-    runs: list[Path], unmeasured: list[str], outdated: list[tuple], logs: Path
-) -> pd.DataFrame:
-    """Return the table of what is not finished, of a cell how many runs, or is out of date."""
-    rows = []
+def unfinished(runs: list[Path], unmeasured: list[str], logs: Path) -> Iterator[tuple]:
+    """Yield for each cell how many runs are not finished, and each such measurement, with why."""
     for (variant, depth), count in Counter(folder.parts[-4:-2] for folder in runs).items():
         why = last_line(logs / f"cell/{variant}/{depth}.log")
-        rows.append(("run", variant, int(depth.removeprefix("depth")), count, why))
+        yield "run", variant, int(depth.removeprefix("depth")), count, why
     for name in unmeasured:
-        rows.append(("measurement", name, None, None, last_line(logs / f"measure/{name}.log")))
-    columns = ["kind", "variant", "depth", "runs", "reason"]
-    table = pd.DataFrame([*rows, *outdated], columns=columns)
-    return table.astype({"depth": "Int64", "runs": "Int64"})
+        yield "measurement", name, None, None, last_line(logs / f"measure/{name}.log")
+
+
+def outdated(
+    folder: Path, runs: pd.DataFrame, tuning: dict, measured: list[str], expected: Expected
+) -> Iterator[tuple]:
+    """Yield for each cell how many runs are out of date, and each such measurement, with why."""
+    for (variant, depth), cell in runs.groupby(["variant", "depth"], sort=False):
+        place = cell_place(variant, depth)
+        path = folder / f"cells/{place}.json"  # not there while the cell is trained
+        tuned = read_json(path)["spec"]["tuning"] if path.exists() else tuning
+        now = {"specification": expected.cells[place], "code": expected.code, "data": expected.data}
+        differs = cell[list(now)] != pd.Series(now)
+        differs["specification"] |= tuned != tuning
+        if differs.any(axis=None):
+            why = " and ".join(differs.columns[differs.any()])
+            yield "outdated run", variant, depth, differs.any(axis=1).sum(), f"differs in {why}"
+    for name in measured:
+        path = folder / f"measures/{name}/measured.json"
+        then = read_json(path) if path.exists() else {"expected": "", "runs": {}}
+        specs = {folder / run / "run.json": sha for run, sha in then["runs"].items()}
+        if then["expected"] != expected.measurements[name]:
+            yield "outdated measurement", name, None, None, "differs in specification or code"
+        elif any(spec.exists() and of_files([spec]) != sha for spec, sha in specs.items()):
+            yield "outdated measurement", name, None, None, "measured other runs"
 
 
 def read_missing(path: Path) -> pd.DataFrame:
-    """Return the table of `missing_table`; a reason is text even if it is "NA" or "nan"."""
+    """Return missing.csv; a reason is text even if it is "NA" or "nan"."""
     return pd.read_csv(path, keep_default_na=False, na_values={"depth": "", "runs": ""})
 
 
@@ -145,8 +172,7 @@ def write_tables(folder: Path, study: dict, expected: Expected) -> None:
     ]
     trials = [path for cell in cells for path in tuning_runs(folder, cell)]
     runs, tuning = finished(planned), finished(trials)
-    parts = [folder / f"measures/{name}" for name in names]
-    measured = [part for part in parts if (part / "quantities.csv").exists()]
+    measured = [name for name in names if (folder / f"measures/{name}/quantities.csv").exists()]
     if not runs or not measured:
         raise ValueError(f"{folder}: no network has been trained and measured yet")
     missing = [run for run in planned if run not in runs]
@@ -156,17 +182,16 @@ def write_tables(folder: Path, study: dict, expected: Expected) -> None:
         cell = folder / f"cells/{variant}/{depth}.json"
         raise ValueError(f"{lost[0]}: is missing; delete {cell} and it is made again")
 
-    outdated = [
-        *outdated_runs(folder, [run["spec"] for run in runs.values()], study["tuning"], expected),
-        *outdated_measurements(folder, [part.name for part in measured], expected),
-    ]
-    unmeasured = [part.name for part in parts if part not in measured]
     histories = [
         pd.DataFrame([result])[KEYS].merge(pd.read_csv(run / "history.csv"), how="cross")
         for run, result in runs.items()
     ]
     trained = pd.DataFrame(runs.values())
     tried = pd.DataFrame(tuning.values(), columns=trained.columns)
+    reasons = [
+        *unfinished(missing, [name for name in names if name not in measured], folder / "logs"),
+        *outdated(folder, trained, study["tuning"], measured, expected),
+    ]
     steps = steps_to_fit_table(trained, len(study["budgets"]))
     tables = {
         "runs": trained[[*KEYS, *TRAINED]],
@@ -175,10 +200,11 @@ def write_tables(folder: Path, study: dict, expected: Expected) -> None:
         "steps_to_fit": steps,
         "growth": growth_table(steps),
         "cost": cost_table(trained, tried),
-        "missing": missing_table(missing, unmeasured, outdated, folder / "logs"),
+        "missing": pd.DataFrame(reasons, columns=MISSING, dtype=object),
     }
     for name in sorted(study["measures"].keys() - {"seeds"} | {"quantities"}):
-        tables[name] = concatenate([part / f"{name}.csv" for part in measured], study["partial"])
+        parts = [folder / f"measures/{network}/{name}.csv" for network in measured]
+        tables[name] = concatenate(parts, study["partial"])
     texts = {f"tables/{name}.csv": table.to_csv(index=False) for name, table in tables.items()}
     texts["config.json"] = json.dumps(study, indent=2, sort_keys=True) + "\n"
     for name, text in texts.items():

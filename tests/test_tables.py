@@ -11,9 +11,8 @@ from conftest import ROOT, command
 from test_variant import RUN, replaced
 from tiny import rewrite
 
-from analysis.outdated import Expected
 from analysis.provenance import provenance
-from analysis.tables import read_missing, steps_to_fit_table, write_tables
+from analysis.tables import Expected, read_missing, steps_to_fit_table, write_tables
 from models.logs import LONGEST, last_line
 from models.origin import measured, of_files, specification
 from models.variant import Run, read_variants, to_json
