@@ -34,13 +34,12 @@ LOOKS = ({"ls": "-", "marker": "o"}, {"ls": "--", "marker": "s"}, {"ls": "-.", "
 
 def draw(runs: Table, learning: Table, distance: Table) -> plt.Figure:
     there, (shallow, deep) = set(runs["variant"]), runs.attrs["pair"]
-    questions = {
-        title: answer
-        for title, answer in QUESTIONS.items()
-        if there.intersection(name for name, _ in answer[0])
-    }
     figure, grid = plt.subplots(2, 3, figsize=(WIDTH, 4.4))
-    for axes, (title, (networks, (goal, label))) in zip(grid.flat, questions.items(), strict=False):
+    panels = iter(grid.flat)
+    for title, (networks, (goal, label)) in QUESTIONS.items():
+        if there.isdisjoint(name for name, _ in networks):
+            continue
+        axes = next(panels)
         axes.set(xscale="log", ylim=(0, 100), title=title, xlabel="Steps of the budget")
         grey = {"color": "grey", "lw": 1}
         depth = shallow if label == "shallow" else deep
@@ -53,8 +52,8 @@ def draw(runs: Table, learning: Table, distance: Table) -> plt.Figure:
         label_ends(axes, [end for end in ends if end])
     for axes in grid[:, 0]:
         axes.set(ylabel="Training error (%)")
-    taught, near = list(grid.flat)[len(questions) :][:2]
-    for axes in list(grid.flat)[len(questions) + 2 :]:
+    taught, near, *others = panels
+    for axes in others:
         axes.set_axis_off()
     lines(taught, learning[learning["depth"] == deep], "blocks", "relative_error", marker="o")
     taught.set(title="Is it taught?", xlabel="Blocks", ylabel="Distance from it", yscale="log")
