@@ -11,6 +11,7 @@ from pathlib import Path
 os.environ["MPLBACKEND"] = "svg"  # a notebook's cannot be loaded elsewhere
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib import font_manager
@@ -49,12 +50,6 @@ def ordered(variants: Iterable[str]) -> list[str]:
     return [name for name in VARIANTS if name in set(variants)]
 
 
-def styled(variants: Iterable[str]) -> dict:
-    """Return seaborn's keywords that tell variants apart by COLOURS, and by DASHES or MARKERS."""
-    orders = dict.fromkeys(("hue_order", "style_order"), ordered(variants))
-    return {"hue": "variant", "style": "variant", **orders, "palette": COLOURS, "legend": False}
-
-
 def apply() -> None:
     """Set type and sizes, and make SVGs of the same data equal byte by byte."""
     plt.rcdefaults()  # without the settings of the user
@@ -89,26 +84,22 @@ def deepest(table: pd.DataFrame, checkpoint: str | None = None) -> pd.DataFrame:
     return rows[rows["checkpoint"] == checkpoint] if checkpoint else rows
 
 
-def depths(table: pd.DataFrame) -> dict[int, str]:
-    """Return the title of each depth in the table."""
-    return {depth: f"Depth {depth}" for depth in sorted(set(table["depth"]))}
-
-
 def with_steps(table: pd.DataFrame) -> pd.DataFrame:
     """Return the table with a column `step`, the number in the name of each checkpoint."""
     steps = table["checkpoint"].replace("init", "step0").str.removeprefix("step")
     return table.assign(step=steps.astype(int))
 
 
-def lines(axes: plt.Axes, table: pd.DataFrame, x: str, y: str, marker="", **labels) -> None:
-    """Draw one line per variant, the mean over seeds, with their range as a band.
+def lines(axes: plt.Axes, table: pd.DataFrame, x: str, y: str, marker: str = "") -> None:
+    """Draw one line per variant, the mean over seeds, with their range as a band; name no axis.
 
     The scale must still be linear: on a logarithmic axis, seaborn takes the mean of logarithms.
     """
     if not table.empty:  # a run may be too short for a checkpoint
-        look = {**styled(table["variant"]), "dashes": DASHES, "marker": marker}
+        look = {"hue": "variant", "palette": COLOURS, "hue_order": ordered(table["variant"])}
+        look |= {"style": "variant", "dashes": DASHES, "marker": marker, "legend": False}
         sns.lineplot(table, x=x, y=y, **look, errorbar=("pi", 100), ax=axes)
-    axes.set(**labels)
+    axes.set(xlabel="", ylabel="")
 
 
 def key(figure: plt.Figure, variants: Iterable[str]) -> None:
@@ -123,13 +114,11 @@ def label_ends(axes: plt.Axes, ends: list[tuple[float, float, str, str]]) -> Non
     figure = axes.figure
     figure.canvas.draw()
     size, ends = plt.rcParams["legend.fontsize"], sorted(ends, key=lambda end: end[1])
-    heights = [axes.transData.transform((x, y))[1] for x, y, *_ in ends]
-    apart, places = 1.2 * size * figure.dpi / 72, list(heights)  # pixels
-    for i in range(1, len(places)):
-        places[i] = max(places[i], places[i - 1] + apart)
-    limit = axes.bbox.y1 + apart
-    for i in reversed(range(len(places))):
-        limit = places[i] = min(places[i], limit - apart)
+    heights = [axes.transData.transform((x, y))[1] for x, y, *_ in ends]  # pixels
+    # Each text is pushed up off the one below it, then all of them down under the upper edge.
+    steps = 1.2 * size * figure.dpi / 72 * np.arange(len(ends))
+    places = np.maximum.accumulate(heights - steps)
+    places = np.minimum(places, axes.bbox.y1 - steps[-1:]) + steps
     for (x, y, text, colour), height, place in zip(ends, heights, places, strict=True):
         place = {"xytext": (7, (place - height) * 72 / figure.dpi), "textcoords": "offset points"}
         look = {"va": "center", "color": colour, "fontsize": size, "annotation_clip": False}

@@ -3,18 +3,18 @@
 import matplotlib.pyplot as plt
 import seaborn as sns
 
-from analysis.style import VARIANTS, WIDTH, Table, depths, ordered
+from analysis.style import VARIANTS, WIDTH, Table, ordered
 
 TABLES = ("tuning",)
 
 
 def draw(table: Table) -> plt.Figure:
-    names, titles = ordered(table["variant"]), depths(table)
+    names, depths = ordered(table["variant"]), sorted(set(table["depth"]))
     size = WIDTH, max(1.5, 0.7 + 0.175 * len(names))
-    figure, (panels,) = plt.subplots(1, len(titles), figsize=size, sharey=True, squeeze=False)
+    figure, (panels,) = plt.subplots(1, len(depths), figsize=size, sharey=True, squeeze=False)
     look = {"cmap": "cividis_r", "annot_kws": {"size": 7}, "cbar": False, "linewidths": 0.4}
     look |= {"xticklabels": False, "yticklabels": False}  # seaborn leaves out those that are close
-    for axes, (depth, title) in zip(panels, titles.items(), strict=True):
+    for axes, depth in zip(panels, depths, strict=True):
         rates = table[table["depth"] == depth].groupby(["variant", "lr"])
         means = rates[["train_error", "train_loss"]].agg(lambda each: each.mean(skipna=False))
         cells = means.unstack("lr").reindex(names)
@@ -27,7 +27,7 @@ def draw(table: Table) -> plt.Figure:
             if losses.notna().any():
                 corner = losses.argmin(), row
                 axes.add_patch(plt.Rectangle(corner, 1, 1, fill=False, edgecolor="#d62728", lw=1.2))
-        axes.set(title=title, xlabel="Peak learning rate", ylabel="")
+        axes.set(title=f"Depth {depth}", xlabel="Peak learning rate", ylabel="")
         places = [i + 0.5 for i in range(len(errors.columns))]
         axes.set_xticks(places, [f"{lr:g}" for lr in errors], rotation=90)
         axes.tick_params(length=0)

@@ -12,23 +12,17 @@ def draw(flow: Table, correlation: Table, isometry: Table, forward: Table) -> pl
     gradients, shattering, singular, angles = grid.flat
     rule = {"color": INK, "linewidth": 0.7, "dashes": (1, 2)}
     # A logarithmic axis has no place for a gradient that is zero.
-    lines(
-        gradients,
-        deepest(flow, "init").query("relative_gradient > 0"),
-        "layer",
-        "relative_gradient",
-    )
-    gradients.set(title="Gradient over weights", xlabel="Layer", ylabel="", yscale="log")
+    some = deepest(flow, "init").query("relative_gradient > 0")
+    lines(gradients, some, "layer", "relative_gradient")
+    gradients.set(title="Gradient over weights", xlabel="Layer", yscale="log")
     along = deepest(correlation, "init").query("kind == 'grid'")
     lines(shattering, along, "coordinate", "correlation")
-    shattering.set(
-        title="Autocorrelation of gradients", xlabel="Lag (steps along a line)", ylabel=""
-    )
+    shattering.set(title="Autocorrelation of gradients", xlabel="Lag (steps along a line)")
     shattering.axhline(0, **rule)
     lines(singular, deepest(isometry, "init"), "quantile", "log_singular_value")
     singular.set(title="Singular values of the Jacobian", xlabel="Quantile", ylabel="Decades")
     singular.axhline(0, **rule)
     lines(angles, deepest(forward, "init"), "layer", "cosine_mean")
-    angles.set(title="Cosine between inputs", xlabel="Block", ylabel="", ylim=(None, 1.03))
+    angles.set(title="Cosine between inputs", xlabel="Block", ylim=(None, 1.03))
     key(figure, flow["variant"])
     return figure

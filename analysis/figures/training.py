@@ -14,18 +14,16 @@ def draw(ics: Table, smoothness: Table, flow: Table, activity: Table) -> plt.Fig
     by_step = ["variant", "seed", "step"]
     changes = with_steps(deepest(ics)).groupby(by_step)["relative"].mean().reset_index()
     lines(shift, changes, "step", "relative")
-    shift.set(title="Internal covariate shift", xlabel="Step", yscale="log", ylabel="")
+    shift.set(title="Internal covariate shift", xlabel="Step", yscale="log")
     betas = with_steps(deepest(smoothness)).groupby(by_step)["beta"].max().reset_index()
     lines(smooth, betas, "step", "beta")
     top = min(2 * betas["beta"].max(), LARGEST)
-    smooth.set(
-        title="Effective smoothness", xlabel="Step", yscale="log", ylim=(None, top), ylabel=""
-    )
+    smooth.set(title="Effective smoothness", xlabel="Step", yscale="log", ylim=(None, top))
     ends = deepest(flow, "end").query("relative_gradient > 0")
     lines(gradients, ends, "layer", "relative_gradient")
-    gradients.set(title="Gradient over weights, end", xlabel="Layer", yscale="log", ylabel="")
+    gradients.set(title="Gradient over weights, end", xlabel="Layer", yscale="log")
     lines(units, deepest(activity, "init"), "layer", "co_active")
-    units.set(title="Units on for both of two inputs", xlabel="Layer", ylim=(0, 1), ylabel="")
+    units.set(title="Units on for both of two inputs", xlabel="Layer", ylim=(0, 1))
     units.axhline(0.25, color=INK, linewidth=0.7, dashes=(1, 2))
     key(figure, ics["variant"])
     return figure
