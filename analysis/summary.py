@@ -63,11 +63,6 @@ def median_steps(rows: pd.DataFrame) -> tuple[float, bool]:
     return rows["steps"].median(), bool(rows["reached"].mean() > 0.5)
 
 
-def band(values: Numbers) -> tuple[float, float]:
-    """Return the ends of `mean_interval`, in the form of seaborn's `errorbar`."""
-    return mean_interval(values)[1:3]
-
-
 def sign_flip_p_value(differences: Numbers) -> float:
     """Return the exact two-sided p-value that differences are symmetric, from all sign patterns."""
     from scipy import stats  # most who import this module do without this slow import

@@ -5,7 +5,7 @@ import seaborn as sns
 from matplotlib.ticker import LogLocator
 
 from analysis.style import COLOURS, INK, MARKERS, VARIANTS, WIDTH, Table, label_ends, line, ordered
-from analysis.summary import band, median_steps
+from analysis.summary import mean_interval, median_steps
 
 TABLES = ("steps_to_fit", "runs")
 ROWS = ("variants", "depths")
@@ -59,8 +59,9 @@ def draw_errors(axes: plt.Axes, name: str, table: Table, budgets: list[int]) -> 
         return
     table, depths = table.assign(error=100 * table["train_error"]), sorted(set(table["depth"]))
     look = {"size": "depth", "sizes": (0.7, 2.2), "size_norm": (depths[0], depths[-1])}
-    look |= {"color": COLOURS[name], "marker": MARKERS[name], "errorbar": band, "legend": False}
-    sns.lineplot(table, x="steps", y="error", **look, ax=axes)
+    look |= {"color": COLOURS[name], "marker": MARKERS[name], "legend": False}
+    interval = {"errorbar": lambda errors: mean_interval(errors)[1:3]}
+    sns.lineplot(table, x="steps", y="error", **look, **interval, ax=axes)
     axes.set(xlabel="Steps of the budget", ylabel="Training error (%)")
     last = table[table["steps"] == table["steps"].max()].groupby("depth")[["steps", "error"]]
     ends = last.mean().itertuples()
