@@ -30,7 +30,6 @@ class Subject:
     """What a measure sees. The network is in eval mode, with precise BatchNorm statistics."""
 
     run: Run
-    checkpoint: str  # init, step<n> or end
     network: Network
     inputs: Tensor  # training images (N, C, H, W)
     targets: Tensor  # the classes of these images (N,)
@@ -72,7 +71,7 @@ class TrainedRun:
             for indices in islice(order, done, done + 1):
                 batch = inputs[indices], targets[indices]
             after = self.weights.get(f"step{done + 1}")
-        return Subject(run, checkpoint, network, inputs, targets, batch, after)
+        return Subject(run, network, inputs, targets, batch, after)
 
 
 def read(folder: Path, data: Dataset) -> TrainedRun:
@@ -112,11 +111,9 @@ def loss_and_gradient(network: nn.Module, inputs: Tensor, targets: Tensor) -> tu
 
 def per_example(network: nn.Module, inputs: Tensor, targets: Tensor, of: Callable) -> Tensor:
     """Return the gradients (N, parameters) of `of(logits, target)` of each example alone."""
-    buffers = dict(network.named_buffers())
 
-    def one(parameters: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
-        logits = functional_call(network, {**parameters, **buffers}, (x[None],))
-        return of(logits, y[None])
+    def one(parameters: State, x: Tensor, y: Tensor) -> Tensor:
+        return of(functional_call(network, parameters, (x[None],)), y[None])
 
     parameters = {name: weight.detach() for name, weight in network.named_parameters()}
     gradients = vmap(grad(one), in_dims=(None, 0, 0))(parameters, inputs, targets)
