@@ -13,6 +13,7 @@ import platform
 import re
 import subprocess
 import tomllib
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 
@@ -65,15 +66,11 @@ def project() -> dict:
     root = Path(__file__).resolve().parent.parent
     settings = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
     found = {"version": settings["project"]["version"]}
-    for name, command in {
-        "commit": ["git", "describe", "--always", "--dirty"],
-        "date": ["git", "log", "-1", "--format=%cs"],
-    }.items():
-        try:
-            done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
-        except (OSError, subprocess.CalledProcessError):
-            continue  # there is no Git, or the project was not cloned with it
-        found[name] = done.stdout.strip()
+    commands = {"commit": "git describe --always --dirty", "date": "git log -1 --format=%cs"}
+    options = {"cwd": root, "text": True, "stderr": subprocess.DEVNULL}
+    with suppress(OSError, subprocess.CalledProcessError):  # no Git, or no clone
+        for name, command in commands.items():
+            found[name] = subprocess.check_output(command.split(), **options).strip()
     return found
 
 
