@@ -70,8 +70,7 @@ def path_norm(
 
 
 def quantities(rows: list[dict]) -> dict[str, float]:
-    longest = rows[-1]["gradient_norm"]
     return {
         "mean_length": sum(row["share"] * row["length"] / row["blocks"] for row in rows),
-        "log_longest": log10(longest),
+        "log_longest": log10(rows[-1]["gradient_norm"]),
     }
