@@ -5,8 +5,8 @@
 NAME is a file of analysis/figures/: `draw` makes the picture from the tables TABLES, and ROWS, by
 default ("variants", "compare_depths"), chooses their rows by two settings:
 
-    variants  "variants", "all" (with the interventions), or None for all rows
-    depths    "depths", "compare_depths", "deep" (the deeper of these two), or None for all rows
+    variants  "variants", or "all" (with the interventions)
+    depths    "depths", or "compare_depths"
 
 Of the budgets, it draws the longest, unless its BUDGETS says "all".
 """
@@ -34,11 +34,10 @@ def rows_of(figure: ModuleType, table: str, results: Path) -> pd.DataFrame:
         "all": study["variants"] + study["interventions"],
         "depths": study["depths"],
         "compare_depths": pair,
-        "deep": pair[1:],
     }
     choices = getattr(figure, "ROWS", ("variants", "compare_depths"))
     for column, choice in zip(("variant", "depth"), choices, strict=True):
-        rows = rows[rows[column].isin(chosen[choice])] if choice else rows
+        rows = rows[rows[column].isin(chosen[choice])]
     rows = rows if getattr(figure, "BUDGETS", "") == "all" else at_longest_budget(rows, study)
     rows.attrs["pair"] = pair  # of which a study that is not finished may lack one
     return rows
