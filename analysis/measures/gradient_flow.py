@@ -13,8 +13,6 @@ Quantities, from the relative gradients without those of the stem and the head, 
                        the input, below one they vanish
 
 If SkipInit or Fixup closes branches, `first` and `last` are the outermost layers with a gradient.
-In a wide plain network with BatchNorm and ReLU at initialisation, the *squared* norm grows by
-pi / (pi - 1) = 1.467 in each layer towards the input, so the norm by 1.211 (Yang et al. 2019).
 """
 
 import math
