@@ -42,10 +42,7 @@ def provenance(folder: Path, code: list[Path]) -> dict:
     machines = {record["host"] for record in records.values()}
     resumed = sum(record["resumed_after_step"] > 0 for record in records.values())
     packages = sorted(metadata.distributions(), key=lambda package: package.name.lower())
-    benchmarks = {
-        rule: [folder / f"benchmarks/{rule}/{name}.tsv" for name in jobs]
-        for rule, jobs in {"cell": cells, "measure": names}.items()
-    }
+    jobs = {"cell": cells, "measure": names}
     return {
         "project": project(),
         "config": study,
@@ -53,7 +50,7 @@ def provenance(folder: Path, code: list[Path]) -> dict:
         "machines": {"number": len(machines), "same": machines == {platform.node()}},
         "code": {str(file): of_files([file]) for file in code},
         "packages": {package.metadata["Name"]: package.version for package in packages},
-        "rules": {rule: rule_cost(paths) for rule, paths in benchmarks.items()},
+        "rules": {rule: rule_cost(folder / "benchmarks" / rule, jobs[rule]) for rule in jobs},
         "attempts": max(record["attempt"] for record in records.values()),
         "resumed": resumed > 0,
         "resumed_runs": resumed,
@@ -88,9 +85,10 @@ def host() -> dict:
     }
 
 
-def rule_cost(benchmarks: list[Path]) -> dict:
+def rule_cost(benchmarks: Path, names: list[str]) -> dict:
     """Return number, seconds and largest memory of a rule's finished jobs; None without a job."""
-    tables = [pd.read_csv(path, sep="\t", na_values="-") for path in benchmarks if path.exists()]
+    paths = [path for name in names if (path := benchmarks / f"{name}.tsv").exists()]
+    tables = [pd.read_csv(path, sep="\t", na_values="-") for path in paths]
     if not tables:
         return {"jobs": 0, **dict.fromkeys(("seconds", "cpu_seconds", "peak_memory_mb"))}
     jobs = pd.concat(tables).fillna({"cpu_time": 0, "max_rss": 0})
