@@ -15,18 +15,8 @@ from collections import OrderedDict
 
 from torch import Tensor, nn
 
-from models.layers import (
-    CReLU,
-    Fixed,
-    Identity,
-    Linear,
-    Mean,
-    Mixing,
-    Noise,
-    Scale,
-    Shift,
-    Stride,
-)
+from models import layers
+from models.layers import Stride
 from models.tailored import TailoredReLU
 from models.variant import Factors, six_n_plus_two
 
@@ -73,7 +63,7 @@ class Parts:
             case "batch_no_affine":
                 return nn.BatchNorm2d(channels, affine=False)
             case "noisy_batch":
-                return nn.Sequential(nn.BatchNorm2d(channels), Noise(self.lanes))
+                return nn.Sequential(nn.BatchNorm2d(channels), layers.Noise(self.lanes))
 
     def act(self) -> nn.Module:
         match self.factors.activation:
@@ -83,7 +73,7 @@ class Parts:
                 inplace, slope = self.factors.block == "post_activation", self.factors.slope
                 return nn.LeakyReLU(slope, inplace) if slope else nn.ReLU(inplace)
             case "crelu":
-                return CReLU(self.lanes)
+                return layers.CReLU(self.lanes)
             case "tanh":
                 return nn.Tanh()
             case "tailored_relu":
@@ -101,23 +91,23 @@ class Parts:
 
     def shift(self) -> nn.Module | None:
         """Return one of Fixup's scalar biases."""
-        return Shift(self.lanes) if self.factors.branch_scale == "fixup" else None
+        return layers.Shift(self.lanes) if self.factors.branch_scale == "fixup" else None
 
     def scale(self) -> nn.Module | None:
         match self.factors.branch_scale:
             case "one":
                 return None
             case "skipinit":
-                return Scale(0.0, self.lanes)
+                return layers.Scale(0.0, self.lanes)
             case "fixup":
-                return Scale(1.0, self.lanes)
+                return layers.Scale(1.0, self.lanes)
             case "inverse_sqrt":
-                return Fixed(self.blocks**-0.5)
+                return layers.Fixed(self.blocks**-0.5)
 
     def shortcut(self, channels_in: int, channels_out: int, stride: Stride) -> nn.Module | None:
         if self.factors.shortcut == "none":
             return None
-        kind = Identity if self.factors.shortcut == "identity" else Mixing
+        kind = layers.Identity if self.factors.shortcut == "identity" else layers.Mixing
         return kind(channels_in, channels_out, stride, self.lanes)
 
 
@@ -133,14 +123,14 @@ class PostActivationBlock(nn.Module):
         expanded = channels_out * parts.expansion
         after = parts.activation(channels_out)
         norm = after.pop("norm")  # the norm before the last activation ends the branch
-        layers = {"shift1": parts.shift(), "conv1": parts.conv(channels_in, channels_out, stride)}
+        branch = {"shift1": parts.shift(), "conv1": parts.conv(channels_in, channels_out, stride)}
         if parts.factors.convolutions_per_block == 2:
-            layers |= parts.activation(channels_out, "1")
-            layers |= {"shift2": parts.shift(), "conv2": parts.conv(expanded, channels_out)}
-            layers["norm2"] = norm
+            branch |= parts.activation(channels_out, "1")
+            branch |= {"shift2": parts.shift(), "conv2": parts.conv(expanded, channels_out)}
+            branch["norm2"] = norm
         else:
-            layers["norm1"] = norm
-        self.branch = sequence(**layers, scale=parts.scale())
+            branch["norm1"] = norm
+        self.branch = sequence(**branch, scale=parts.scale())
         self.shortcut = parts.shortcut(channels_in, channels_out, stride)
         self.after = sequence(**after)
         self.shape = (channels_in, expanded, stride)
@@ -161,12 +151,12 @@ class PreActivationBlock(nn.Module):
     def __init__(self, parts: Parts, channels_in: int, channels_out: int, stride: Stride = (1, 1)):
         super().__init__()
         expanded_in, expanded = channels_in * parts.expansion, channels_out * parts.expansion
-        layers = parts.activation(channels_in, "1")
-        layers |= {"shift1": parts.shift(), "conv1": parts.conv(expanded_in, channels_out, stride)}
+        branch = parts.activation(channels_in, "1")
+        branch |= {"shift1": parts.shift(), "conv1": parts.conv(expanded_in, channels_out, stride)}
         if parts.factors.convolutions_per_block == 2:
-            layers |= parts.activation(channels_out, "2")
-            layers |= {"shift2": parts.shift(), "conv2": parts.conv(expanded, channels_out)}
-        self.branch = sequence(**layers, scale=parts.scale())
+            branch |= parts.activation(channels_out, "2")
+            branch |= {"shift2": parts.shift(), "conv2": parts.conv(expanded, channels_out)}
+        self.branch = sequence(**branch, scale=parts.scale())
         self.shortcut = parts.shortcut(channels_in, channels_out, stride)
         self.shape = (channels_in, channels_out, stride)
 
@@ -207,8 +197,8 @@ class Network(nn.Module):
                 self.layers[f"stage{stage}_block{i}"] = block
                 channels = block.shape[1]
         head = parts.activation(channels) if pre_activation else {}
-        linear = Linear(width * 4 * parts.expansion, classes, lanes)
-        head |= {"shift": parts.shift(), "mean": Mean(), "linear": linear}
+        linear = layers.Linear(width * 4 * parts.expansion, classes, lanes)
+        head |= {"shift": parts.shift(), "mean": layers.Mean(), "linear": linear}
         self.layers["head"] = sequence(**head)
 
     def forward(self, x: Tensor, features: dict[str, Tensor] | None = None) -> Tensor:

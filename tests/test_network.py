@@ -10,7 +10,8 @@ from test_variant import RUN, SETTINGS, replaced
 
 from models.data.prepare import Dataset
 from models.initialise import NOISE, build, initialise
-from models.network import Network, Noise, Parts, PostActivationBlock
+from models.layers import Noise
+from models.network import Network, Parts, PostActivationBlock
 from models.tailored import TailoredReLU
 from models.variant import Factors, read_variants
 
