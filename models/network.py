@@ -127,9 +127,7 @@ class PostActivationBlock(nn.Module):
         if parts.factors.convolutions_per_block == 2:
             branch |= parts.activation(channels_out, "1")
             branch |= {"shift2": parts.shift(), "conv2": parts.conv(expanded, channels_out)}
-            branch["norm2"] = norm
-        else:
-            branch["norm1"] = norm
+        branch[f"norm{parts.factors.convolutions_per_block}"] = norm
         self.branch = sequence(**branch, scale=parts.scale())
         self.shortcut = parts.shortcut(channels_in, channels_out, stride)
         self.after = sequence(**after)
