@@ -37,8 +37,18 @@ def initialise(network: Network, factors: Factors, seed: int) -> None:
     """Set all weights; biases start at zero, BatchNorm at scale one and shift zero."""
     generator = streams.generator(seed, "weights")
     weighted = [module for module in network.modules() if isinstance(module, Weighted)]
-    for module in weighted:  # the stem comes first
-        INITS[factors.init](module, factors, module is weighted[0], generator)
+    for module in weighted:
+        stem = module is weighted[0]
+        match factors.init:
+            case "he" | "dirac" | "dirac_noise":  # so later layers of all three get the same draws
+                he(module, factors, generator)
+            case "delta_orthogonal":
+                delta_orthogonal(module, factors, stem, generator)
+            case "looks_linear":
+                looks_linear(module, stem, generator)
+        if factors.init.startswith("dirac") and keeps_shape(module):
+            noise = NOISE if factors.init == "dirac_noise" else 0.0
+            module.weight.mul_(noise).add_(nn.init.dirac_(torch.empty_like(module.weight)))
         if isinstance(module, nn.Conv2d):
             module.weight.mul_(factors.gain)
         if module.bias is not None:
@@ -51,7 +61,7 @@ def initialise(network: Network, factors: Factors, seed: int) -> None:
             module.matrix.copy_(fixed_matrix(factors.shortcut, len(module.matrix), generator))
 
 
-def he(module: Weighted, factors: Factors, stem: bool, generator: Generator) -> None:
+def he(module: Weighted, factors: Factors, generator: Generator) -> None:
     """Draw He et al.'s (2015) normal weights.
 
     The variance is 2 / (1 + slope^2) / fan-in before a ReLU. It is 1 / fan-in in the head, and
@@ -62,25 +72,17 @@ def he(module: Weighted, factors: Factors, stem: bool, generator: Generator) -> 
     nn.init.kaiming_normal_(module.weight, factors.slope, nonlinearity=gain, generator=generator)
 
 
-def dirac(module: Weighted, factors: Factors, stem: bool, generator: Generator) -> None:
-    """Set the identity, plus noise if asked for, where input and output have equal shapes."""
-    he(module, factors, stem, generator)  # everywhere, so that later layers get the same draws
-    if keeps_shape(module):
-        noise = NOISE if factors.init == "dirac_noise" else 0.0
-        module.weight.mul_(noise).add_(nn.init.dirac_(torch.empty_like(module.weight)))
-
-
 def delta_orthogonal(module: Weighted, factors: Factors, stem: bool, generator: Generator) -> None:
     """Set an orthogonal matrix at a kernel's centre and zero around it (Xiao et al. 2018)."""
     if isinstance(module, nn.Linear):
-        he(module, factors, stem, generator)
+        he(module, factors, generator)
     else:
         # With slope zero, a ReLU halves second moments.
         gain = math.sqrt(2 / (1 + factors.slope**2) if factors.activation == "relu" else 1)
         orthogonal_kernel_(module.weight, gain, stem or module.stride != (1, 1), generator)
 
 
-def looks_linear(module: Weighted, factors: Factors, stem: bool, generator: Generator) -> None:
+def looks_linear(module: Weighted, stem: bool, generator: Generator) -> None:
     """Set weights [W, -W] on the two halves of CReLU's channels (Balduzzi et al. 2017).
 
     W is orthogonal, so the network is linear. The stem sees the image, and gets W alone.
@@ -110,15 +112,6 @@ def orthogonal_kernel_(weight: Tensor, gain: float, whole: bool, generator: Gene
     else:
         nn.init.zeros_(weight)
         weight[:, :, height // 2, width // 2] = matrix
-
-
-INITS = {
-    "he": he,
-    "dirac": dirac,
-    "dirac_noise": dirac,
-    "delta_orthogonal": delta_orthogonal,
-    "looks_linear": looks_linear,
-}
 
 
 def keeps_shape(module: Weighted) -> bool:
