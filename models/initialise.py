@@ -146,21 +146,12 @@ def fixed_matrix(kind: str, channels: int, generator: Generator) -> Tensor:
             return torch.randn(channels, channels, generator=generator) / math.sqrt(channels)
         case "scaled":
             return torch.eye(channels) / 2
-        case "doubly_stochastic":
-            return doubly_stochastic(channels, generator)
-
-
-def doubly_stochastic(channels: int, generator: Generator) -> Tensor:
-    """Return a random matrix of positive entries whose rows and columns sum to one.
-
-    Exponentials of normal draws are divided by the sums of rows and of columns in turn, until both
-    are one (Sinkhorn 1964).
-    """
-    matrix = torch.randn(channels, channels, generator=generator).double().exp()
-    for _ in range(100):
-        matrix /= matrix.sum(1, keepdim=True)
-        matrix /= matrix.sum(0)
-    return matrix
+        case "doubly_stochastic":  # by Sinkhorn 1964: until rows and columns sum to one
+            matrix = torch.randn(channels, channels, generator=generator).double().exp()
+            for _ in range(100):
+                matrix /= matrix.sum(1, keepdim=True)
+                matrix /= matrix.sum(0)
+            return matrix
 
 
 @torch.no_grad()
