@@ -1,7 +1,6 @@
 """Initial weights, drawn from a seed alone: networks of equal shapes start from equal draws."""
 
 import math
-from collections.abc import Iterable
 from contextlib import ExitStack
 
 import torch
@@ -28,7 +27,7 @@ def build(run: Run, data: Dataset, trained: dict[str, Tensor] | None = None) -> 
     if trained is not None:
         grow(network, trained, sample, run.growth)
     elif run.factors.init.startswith("dirac"):
-        start_at_identity(network, sample)
+        set_norms(network, sample, network.layers)
     return network
 
 
@@ -154,18 +153,6 @@ def fixed_matrix(kind: str, channels: int, generator: Generator) -> Tensor:
             return matrix
 
 
-@torch.no_grad()
-def start_at_identity(network: Network, inputs: Tensor) -> None:
-    """Make BatchNorm an identity, on `inputs` (B, C, H, W), wherever a block's convolution is one.
-
-    Both and ReLU then compute the identity in eval mode, because features are not negative.
-    """
-    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
-    blocks = [layer for layer in network.layers.values() if isinstance(layer, Block)]
-    set_norms(network, inputs, blocks, norms)
-
-
-@torch.no_grad()
 def grow(network: Network, trained: dict[str, Tensor], inputs: Tensor, growth: str) -> None:
     """Put blocks into a trained network, whose state dict is `trained` (Chen et al. 2016).
 
@@ -176,23 +163,26 @@ def grow(network: Network, trained: dict[str, Tensor], inputs: Tensor, growth: s
     missing = network.load_state_dict(trained, strict=False).missing_keys
     if growth == "random":
         return
-    blocks = [network.layers[name] for name in sorted({name.split(".")[1] for name in missing})]
-    for module in nn.ModuleList(blocks).modules():
+    names = {name.split(".")[1] for name in missing}
+    blocks = nn.ModuleList([network.layers[name] for name in names])
+    for module in blocks.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.dirac_(module.weight)
     set_norms(network, inputs, blocks)
 
 
-def set_norms(
-    network: Network, inputs: Tensor, blocks: list[Block], norms: Iterable[nn.Module] = ()
-) -> None:
-    """Make norms of the blocks identities on `inputs`, where their convolution keeps the shape.
+@torch.no_grad()
+def set_norms(network: Network, inputs: Tensor, layers: nn.Module) -> None:
+    """Give the norms of some layers the statistics on `inputs`, which are computed in eval mode.
 
-    All `norms` get the statistics on `inputs`, which are computed once, in eval mode.
+    Where a block's convolution keeps the shape, its norm becomes an identity. If the convolution is
+    one too, ReLU after them makes no difference, because features are not negative.
     """
+    norms = [module for module in layers.modules() if isinstance(module, nn.BatchNorm2d)]
     identities = {
         module
-        for block in blocks
+        for block in layers.modules()
+        if isinstance(block, Block)
         for name, module in block.branch.named_children()
         if isinstance(module, nn.BatchNorm2d)
         and keeps_shape(block.branch.get_submodule(name.replace("norm", "conv")))
@@ -208,7 +198,7 @@ def set_norms(
 
     network.eval()
     with ExitStack() as stack:
-        for norm in identities.union(norms):
+        for norm in norms:
             stack.enter_context(norm.register_forward_pre_hook(before))
         network(inputs)
     network.train()
