@@ -76,24 +76,18 @@ class Noise(nn.Module):
     def forward(self, x: Tensor) -> Tensor:  # (B, K * C, H, W)
         if not self.training:
             return x
-        shape = len(x), x.shape[1] // len(self.generators)
-        drawn = [self.draw(*shape, x.device, generator) for generator in self.generators]
+        empty = torch.empty(len(x), x.shape[1] // len(self.generators), device=x.device)
+        drawn = [self.draw(empty, generator) for generator in self.generators]
         shift, scale = (torch.cat(parts, 1)[:, :, None, None] for parts in zip(*drawn, strict=True))
         return scale * x + shift
 
-    def draw(
-        self, examples: int, channels: int, device: torch.device, generator: torch.Generator | None
-    ) -> tuple[Tensor, Tensor]:
-        """Return the shifts and scales (B, C) of a lane."""
-
-        def uniform(low: float, high: float, examples: int) -> Tensor:
-            empty = torch.empty(examples, channels, device=device)
-            return empty.uniform_(low, high, generator=generator)
-
-        mean, std = uniform(-self.MEAN, self.MEAN, 1), uniform(1, self.STD, 1)
-        shift = mean + uniform(-self.SPREAD, self.SPREAD, examples)
-        normal = torch.empty(examples, channels, device=device).normal_(generator=generator)
-        return shift, std + self.SPREAD * normal
+    def draw(self, like: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+        """Return a lane's shifts and scales, both of the shape (B, C) of `like`."""
+        mean = torch.empty_like(like[:1]).uniform_(-self.MEAN, self.MEAN, generator=generator)
+        std = torch.empty_like(like[:1]).uniform_(1, self.STD, generator=generator)
+        spread = torch.empty_like(like).uniform_(-self.SPREAD, self.SPREAD, generator=generator)
+        normal = torch.empty_like(like).normal_(generator=generator)
+        return mean + spread, std + self.SPREAD * normal
 
 
 class CReLU(nn.Module):
