@@ -111,15 +111,10 @@ class Stack:
         self.losses.add_(losses.detach())
         self.wrong.add_((logits.detach().argmax(1).view_as(y) != y).sum(0))
 
-    def rates(self) -> list[float]:
-        """Return each lane's learning rate at the next step."""
-        factor = lr_factor(self.done, self.total, self.runs[0].train)
-        return [run.lr * factor for run in self.runs]
-
     def step(self) -> None:
         """Take one step in all lanes."""
-        rates = self.rates()
-        self.update(*next(self.feed), *rates)
+        factor = lr_factor(self.done, self.total, self.runs[0].train)
+        self.update(*next(self.feed), *[run.lr * factor for run in self.runs])
         self.done += 1
 
     def alive(self) -> bool:
