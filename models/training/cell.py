@@ -97,18 +97,11 @@ def write_run(folder: Path, run: Run, trained: Trained, record: dict) -> None:
         csv.writer(file).writerows([Record._fields, *trained.history])
     if run.checkpoints:
         # A run that is short, or diverges, does not reach all of them.
-        kept = [name for name in run.checkpoints if name in trained.weights]
-        tensors.write(
-            folder / "checkpoint.pt", {name: copied(trained.weights[name]) for name in kept}
-        )
+        kept = {name: trained.weights[name] for name in run.checkpoints if name in trained.weights}
+        tensors.write(folder / "checkpoint.pt", kept)
     metrics = {**trained.metrics, "record": record}
     with replacing(folder / "metrics.json") as path:
         path.write_text(json.dumps(metrics, indent=2, allow_nan=False) + "\n")
-
-
-def copied(state: State) -> State:
-    """Return a copy of weights that may be views, because a file would keep all lanes of a view."""
-    return {name: value.clone() for name, value in state.items()}
 
 
 def code() -> str:

@@ -135,9 +135,9 @@ class Stack:
         self.losses.zero_(), self.wrong.zero_()
 
     def weights(self) -> list[State]:
-        """Return a copy of each lane's weights on the CPU."""
-        state = {name: value.cpu().clone() for name, value in self.network.state_dict().items()}
-        return split(state, len(self.runs))
+        """Copy each lane's weights to the CPU, because a file would keep all lanes of a view."""
+        lanes = split(self.network.state_dict(), len(self.runs))
+        return [{name: value.cpu().clone() for name, value in lane.items()} for lane in lanes]
 
     def state(self) -> dict:
         """Return the whole state of training, on the CPU."""
