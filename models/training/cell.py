@@ -136,12 +136,12 @@ class CellTrainer:
             start=read_run(start / "run.json") if start else None,
         )  # fmt: skip
 
-    def folder(self, budget: int, seed: int, lr: float) -> Path:
+    def folder(self, run: Run) -> Path:
         """Return the folder of a run of this cell."""
-        place = cell_place(self.cell.variant, self.cell.depth)
-        if seed in self.cell.tuning.seeds:
-            return self.results / tuning_folder(place, budget, seed, lr)
-        return self.results / run_folder(place, budget, seed)
+        place = cell_place(run.variant, run.depth)
+        if run.seed in self.cell.tuning.seeds:
+            return self.results / tuning_folder(place, run.budget, run.seed, run.lr)
+        return self.results / run_folder(place, run.budget, run.seed)
 
     def start(self, budget: int, seed: int) -> Path | None:
         """Return the folder of the run from which a run of this cell grows, if it does."""
@@ -174,31 +174,27 @@ class CellTrainer:
             }
             lanes = [Lane(seed=run.seed, lr=run.lr) for run in runs]
             for run, result in zip(runs, results, strict=True):
-                folder = self.folder(run.budget, run.seed, run.lr)
-                write_run(folder, run.model_copy(update={"lanes": lanes}), result, record)
+                write_run(self.folder(run), run.model_copy(update={"lanes": lanes}), result, record)
             self.resume.path.unlink(missing_ok=True)
 
     def is_there(self, run: Run) -> bool:
         """Return whether a run has been trained, with its data and code."""
-        folder = self.folder(run.budget, run.seed, run.lr)
+        folder = self.folder(run)
         outputs = [name for name in OUTPUTS if run.checkpoints or name != "checkpoint.pt"]
-        if not all((folder / name).exists() for name in outputs):
-            return False
         try:
-            return read_run(folder / "run.json").model_copy(update={"lanes": []}) == run
-        except ValueError:  # it is of an older version of the code
+            found = read_run(folder / "run.json").model_copy(update={"lanes": []})
+        except ValueError:  # it is missing, or of an older version of the code
             return False
+        return found == run and all((folder / name).exists() for name in outputs)
 
     def try_rates(self, budget: int, rates: list[float]) -> Losses:
         """Return the mean final training loss at each rate; None if a run diverged."""
-        seeds = self.cell.tuning.seeds
-        self.finish([self.run(budget, seed, lr) for lr in rates for seed in seeds])
-        losses = {}
-        for lr in rates:
-            folders = [self.folder(budget, seed, lr) for seed in seeds]
-            each = [read_json(folder / "metrics.json")["train_loss"] for folder in folders]
-            losses[lr] = None if None in each else sum(each) / len(each)
-        return losses
+        runs = [self.run(budget, seed, lr) for lr in rates for seed in self.cell.tuning.seeds]
+        self.finish(runs)
+        losses = {lr: [] for lr in rates}
+        for run in runs:
+            losses[run.lr].append(read_json(self.folder(run) / "metrics.json")["train_loss"])
+        return {lr: None if None in each else sum(each) / len(each) for lr, each in losses.items()}
 
     def try_grid(self, budget: int) -> Losses:
         """Return the losses of the whole grid, which grows while its best rate is at an edge."""
