@@ -2,11 +2,9 @@
 
     python -m models.training.cell --spec cell.json --out DIR
 
-The folder of a run is DIR/runs/<variant>/depth<d>/budget<epochs>/seed<s>. It receives run.json
-(what was trained), history.csv (rows at log-spaced steps), metrics.json (the end) and checkpoint.pt
-(the weights at the checkpoints that the run keeps). A run that tries a learning rate has the folder
-DIR/tuning/<variant>/depth<d>/budget<epochs>/seed<s>/lr<rate>. DIR/cells/<variant>/depth<d>.json
-comes last, with the rates that were tried and chosen.
+The folder of a run (models/folders.py) receives run.json (what was trained), history.csv (rows at
+log-spaced steps), metrics.json (the end) and checkpoint.pt (the weights at the checkpoints that the
+run keeps). DIR/cells/<variant>/depth<d>.json comes last, with the rates that were tried and chosen.
 
 Runs of one budget train side by side (models/training/lanes.py). A run that is there already, of
 the same specification, code and data, is kept. A process that is killed goes on where it stopped.
@@ -246,49 +244,10 @@ def repeat(run: Run, data: Dataset, resume: Resume) -> dict[Lane, Trained]:
     before = repeat(run.start, data, resume) if run.start else {}
     parents = [Lane(seed=lane.seed, lr=run.start.lr) for lane in lanes] if run.start else []
     trained = [before[lane].weights["end"] for lane in parents]
-    interrupted = resume.begin(runs)
-    results = train_stack(runs, data, trained, resume, interrupted[1] if interrupted else None)
+    _, state = resume.begin(runs) or (runs, None)
+    results = train_stack(runs, data, trained, resume, state)
     resume.path.unlink(missing_ok=True)
     return dict(zip(lanes, results, strict=True))
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument(
-        "--spec", required=True, help="file that holds a cell or a run, or its JSON"
-    )
-    parser.add_argument(
-        "--out", type=Path, required=True, help="results/<study>, or the run's folder"
-    )
-    parser.add_argument("--data", type=Path, default=FOLDER, help="folder of prepared data sets")
-    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--attempt", type=int, default=1, help="recorded, not used")
-    parser.add_argument("--save-every", type=float, default=60, metavar="SECONDS")
-    arguments = parser.parse_args()
-    leave_when_told()
-    gc.set_threshold(100_000)  # training leaves very little to collect
-    try:
-        train_spec(arguments)
-    except (OSError, ValueError) as error:
-        parser.exit(1, f"error: {error}\n")
-
-
-def train_spec(arguments: argparse.Namespace) -> None:
-    """Train what --spec says."""
-    spec = read_spec(arguments.spec)
-    device = deterministic(arguments.threads, arguments.device)
-    digest = spec.data if isinstance(spec, Run) else ""
-    data = load(spec.dataset, arguments.data, digest).to(device)
-    if isinstance(spec, Run):
-        resume = Resume(arguments.out / "resume.pt", device, arguments.save_every)
-        lane = Lane(seed=spec.seed, lr=spec.lr)
-        write_run(arguments.out, spec, repeat(spec, data, resume)[lane], {})
-        return
-    path = arguments.out / f"cells/{cell_place(spec.variant, spec.depth)}.resume.pt"
-    resume = Resume(path, device, arguments.save_every)
-    digest = read_json(arguments.data / f"{spec.dataset}.json")["sha256"]
-    CellTrainer(spec, arguments.out, data, digest, resume, arguments.attempt).train()
 
 
 def read_spec(text: str) -> Cell | Run:
@@ -301,6 +260,36 @@ def read_spec(text: str) -> Cell | Run:
     else:
         where, spec = text, read_json(Path(text))
     return typed(Run if "lr" in spec else Cell, spec, where)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--spec", required=True, help="a cell or a run: its file, or its JSON")
+    parser.add_argument("--out", type=Path, required=True, help="results/<study> or a run's folder")
+    parser.add_argument("--data", type=Path, default=FOLDER, help="folder of prepared data sets")
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--attempt", type=int, default=1, help="recorded, not used")
+    parser.add_argument("--save-every", type=float, default=60, metavar="SECONDS")
+    arguments = parser.parse_args()
+    leave_when_told()
+    gc.set_threshold(100_000)  # training leaves very little to collect
+    out, every = arguments.out, arguments.save_every
+    try:
+        spec = read_spec(arguments.spec)
+        device = deterministic(arguments.threads, arguments.device)
+        digest = spec.data if isinstance(spec, Run) else ""
+        data = load(spec.dataset, arguments.data, digest).to(device)
+        if isinstance(spec, Run):
+            again = repeat(spec, data, Resume(out / "resume.pt", device, every))
+            write_run(out, spec, again[Lane(seed=spec.seed, lr=spec.lr)], {})
+        else:
+            path = out / f"cells/{cell_place(spec.variant, spec.depth)}.resume.pt"
+            digest = read_json(arguments.data / f"{spec.dataset}.json")["sha256"]
+            resume = Resume(path, device, every)
+            CellTrainer(spec, out, data, digest, resume, arguments.attempt).train()
+    except (OSError, ValueError) as error:
+        parser.exit(1, f"error: {error}\n")
 
 
 if __name__ == "__main__":
