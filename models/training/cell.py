@@ -76,8 +76,8 @@ def train_stack(
         train(stack, observe)
     metrics = final_metrics(stack.network, data, runs[0].train.evaluation_batch_size)
     results = []
-    for *lane, end, found in zip(stack.histories, kept, stack.weights(), metrics, strict=True):
-        history, weights = lane
+    lanes = zip(stack.histories, kept, stack.weights(), metrics, strict=True)
+    for history, weights, end, found in lanes:
         found |= {"epochs": history[-1].epoch, "steps": history[-1].step}
         found["status"] = found["status"] if history[-1].finite() else "diverged"
         results.append(Trained(history, {**weights, "end": end}, found))
@@ -127,38 +127,38 @@ class CellTrainer:
             checkpoints = []
         elif budget == max(cell.budgets) and seed in cell.seeds[: cell.measured]:
             checkpoints = cell.checkpoints
-        start = self.start(budget, seed)
         return Run(
             **{key: getattr(cell, key) for key in Shared.model_fields}, **self.facts, budget=budget,
             epochs=budget * cell.times, seed=seed, lr=lr, checkpoints=checkpoints,
-            start=read_run(start / "run.json") if start else None,
+            start=self.start(budget, seed),
         )  # fmt: skip
 
     def folder(self, run: Run) -> Path:
-        """Return the folder of a run of this cell."""
+        """Return the folder of a run, of this cell or of the one from which it grows."""
         place = cell_place(run.variant, run.depth)
         if run.seed in self.cell.tuning.seeds:
             return self.results / tuning_folder(place, run.budget, run.seed, run.lr)
         return self.results / run_folder(place, run.budget, run.seed)
 
-    def start(self, budget: int, seed: int) -> Path | None:
-        """Return the folder of the run from which a run of this cell grows, if it does."""
+    def start(self, budget: int, seed: int) -> Run | None:
+        """Return the run from which a run of this cell grows, if it does."""
         if self.cell.start is None:
             return None
         place = cell_place(self.cell.start.variant, self.cell.start.depth)
-        if seed not in self.cell.tuning.seeds:
-            return self.results / run_folder(place, budget, seed)
-        theirs = read_json(self.results / f"cells/{place}.json")
-        tried = {float(lr): loss for lr, loss in theirs["tuning"][str(budget)].items()}
-        lr = theirs["chosen"].get(str(budget)) or choose(tried)
-        return self.results / tuning_folder(place, budget, seed, lr)
+        folder = run_folder(place, budget, seed)
+        if seed in self.cell.tuning.seeds:
+            theirs = read_json(self.results / f"cells/{place}.json")
+            tried = {float(lr): loss for lr, loss in theirs["tuning"][str(budget)].items()}
+            lr = theirs["chosen"].get(str(budget)) or choose(tried)
+            folder = tuning_folder(place, budget, seed, lr)
+        return read_run(self.results / folder / "run.json")
 
     def finish(self, wanted: list[Run]) -> None:
         """Train those of the wanted runs that are not there, and write their folders."""
         while missing := [run for run in wanted if not self.is_there(run)]:
             runs, state = self.resume.begin(wanted) or (missing[:LANES], None)
-            starts = [self.start(run.budget, run.seed) for run in runs]
-            trained = [tensors.read(each / "checkpoint.pt")["end"] for each in starts if each]
+            starts = [self.folder(run.start) for run in runs if run.start]
+            trained = [tensors.read(folder / "checkpoint.pt")["end"] for folder in starts]
             results = train_stack(runs, self.data, trained, self.resume, state)
             record = {
                 **{key: seconds / len(runs) for key, seconds in self.resume.cost().items()},
