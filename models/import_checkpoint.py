@@ -48,8 +48,7 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     for key in WRAPPED:
         if isinstance(state.get(key), dict):
             state = state[key]
-    items = state.items() if isinstance(state, dict) else ()
-    if {(type(name), isinstance(value, Tensor)) for name, value in items} != {(str, True)}:
+    if {(type(name), isinstance(value, Tensor)) for name, value in state.items()} != {(str, True)}:
         keys = ", ".join(WRAPPED)
         raise ValueError(f"{path}: is no state dict, and has none under {keys}{HOW}")
     return state

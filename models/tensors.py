@@ -32,8 +32,7 @@ def write(path: Path, contents: dict) -> None:
 def read(path: Path, mmap: bool = False) -> dict:
     """Return the contents of a file that `write` made; `mmap` maps tensors instead of copying them.
 
-    Raises:
-        ValueError: the file is damaged, or holds more than tensors and plain values.
+    A ValueError says that the file is damaged, or holds more than tensors and plain values.
     """
     digest = hashlib.sha256()
     with path.open("rb") as file:
