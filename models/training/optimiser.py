@@ -44,12 +44,6 @@ def lr_factor(step: int, total: int, settings: TrainingSettings) -> float:
             return 1.0
 
 
-def clip(gradients: list[Tensor], largest: float) -> None:
-    """Scale the gradients to a total norm of at most `largest` (Pascanu et al. 2013)."""
-    factor = largest / (get_total_norm(gradients) + 1e-6)
-    torch._foreach_mul_(gradients, factor.clamp(max=1.0))
-
-
 def layerwise(weights: list[Tensor], gradients: list[Tensor]) -> None:
     """Give each parameter's gradient TRUST times the norm of the parameter (You et al. 2017, LARS).
 
@@ -139,8 +133,9 @@ class Optimiser:
 
     def step(self, gradients: list[Tensor], lr: float | Tensor) -> None:
         """Change the weights at a learning rate. The gradients are changed too."""
-        if self.settings.clipped:
-            clip(gradients, self.settings.gradient_clip)
+        if self.settings.clipped:  # to a total norm (Pascanu et al. 2013)
+            factor = self.settings.gradient_clip / (get_total_norm(gradients) + 1e-6)
+            torch._foreach_mul_(gradients, factor.clamp(max=1.0))
         if self.settings.optimiser == "layerwise":
             layerwise(self.weights, gradients)
         decay = self.settings.weight_decay
