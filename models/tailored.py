@@ -14,21 +14,16 @@ from torch import Tensor, nn
 TARGET = 0.9  # eta in the paper
 
 
-def correlation_map(cosine: float, slope: float) -> float:
-    """Return the cosine after one layer with a leaky ReLU of negative slope `slope`."""
-    bend = (1 - slope) ** 2 / (math.pi * (1 + slope**2))
-    return cosine + bend * (math.sqrt(1 - cosine**2) - cosine * math.acos(cosine))
-
-
 @cache
 def tailored_slope(layers: int) -> float:
     """Return the negative slope for a number of layers; zero if they cannot reach TARGET."""
     from scipy.optimize import brentq  # the import is slow, and only these networks need it
 
     def excess(slope: float) -> float:
-        cosine = 0.0
-        for _ in range(layers):
-            cosine = min(1.0, correlation_map(cosine, slope))
+        bend, cosine = (1 - slope) ** 2 / (math.pi * (1 + slope**2)), 0.0
+        for _ in range(layers):  # the correlation map of each
+            cosine += bend * (math.sqrt(1 - cosine**2) - cosine * math.acos(cosine))
+            cosine = min(1.0, cosine)
         return cosine - TARGET
 
     return brentq(excess, 0.0, 1.0, xtol=1e-12) if excess(0.0) > 0 else 0.0
