@@ -2,6 +2,7 @@
 
 import math
 from contextlib import ExitStack
+from itertools import pairwise
 
 import torch
 from torch import Generator, Tensor, nn
@@ -179,16 +180,11 @@ def set_norms(network: Network, inputs: Tensor, layers: nn.Module) -> None:
     one too, ReLU after them makes no difference, because features are not negative.
     """
     norms = [module for module in layers.modules() if isinstance(module, nn.BatchNorm2d)]
-    identities = {
-        module
-        for block in layers.modules()
-        if isinstance(block, Block)
-        for name, module in block.branch.named_children()
-        if isinstance(module, nn.BatchNorm2d)
-        and keeps_shape(block.branch.get_submodule(name.replace("norm", "conv")))
-    }
+    branches = [module.branch for module in layers.modules() if isinstance(module, Block)]
+    pairs = [pair for branch in branches for pair in pairwise(branch)]
+    identities = {after for before, after in pairs if after in norms and keeps_shape(before)}
 
-    def before(norm: nn.BatchNorm2d, arguments: tuple[Tensor]) -> None:
+    def observe(norm: nn.BatchNorm2d, arguments: tuple[Tensor]) -> None:
         variance, mean = torch.var_mean(arguments[0], (0, 2, 3), correction=0)
         norm.running_mean.copy_(mean)
         norm.running_var.copy_(variance)
@@ -199,6 +195,6 @@ def set_norms(network: Network, inputs: Tensor, layers: nn.Module) -> None:
     network.eval()
     with ExitStack() as stack:
         for norm in norms:
-            stack.enter_context(norm.register_forward_pre_hook(before))
+            stack.enter_context(norm.register_forward_pre_hook(observe))
         network(inputs)
     network.train()
