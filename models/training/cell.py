@@ -37,7 +37,7 @@ from models.training.evaluate import Record, final_metrics
 from models.training.lanes import Stack, State
 from models.training.loop import train
 from models.training.state import Resume, leave_when_told
-from models.training.tuning import Losses, beyond, choose, ranking
+from models.training.tuning import Losses, beyond, choose, ranked
 from models.typed import typed
 from models.variant import Cell, Lane, Run, Shared, read_run, to_json
 
@@ -210,8 +210,7 @@ class CellTrainer:
         trial = budget // 4
         if tuning.halving and trial:
             self.losses[trial] = self.try_grid(trial)
-            best = sorted(self.losses[trial], key=ranking(self.losses[trial]))[:2]
-            self.losses[budget] = self.try_rates(budget, best)
+            self.losses[budget] = self.try_rates(budget, ranked(self.losses[trial])[:2])
         else:
             self.losses[budget] = self.try_grid(budget)
         return choose(self.losses[budget])

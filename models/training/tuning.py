@@ -4,19 +4,18 @@ The loss is None where a run diverged.
 """
 
 import math
-from collections.abc import Callable
 
 Losses = dict[float, float | None]
 
 
-def ranking(losses: Losses) -> Callable[[float], tuple]:
-    """Return a key that sorts rates by their loss, and those that diverged last, by their size."""
-    return lambda lr: (math.inf if losses[lr] is None else losses[lr], lr)
+def ranked(losses: Losses) -> list[float]:
+    """Return the rates from the lowest loss on, and then those that diverged, by their size."""
+    return sorted(losses, key=lambda lr: (math.inf if losses[lr] is None else losses[lr], lr))
 
 
 def choose(losses: Losses) -> float:
     """Return the rate with the lowest loss; if all diverged, the smallest."""
-    return min(losses, key=ranking(losses))
+    return ranked(losses)[0]
 
 
 def beyond(losses: Losses) -> float | None:
