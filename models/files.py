@@ -83,7 +83,6 @@ def read_constant(path: Path, name: str) -> object:
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return the end of a message about an unknown name: the nearest known name, or all of them."""
     known = [str(each) for each in known]
-    matches = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    if matches:
+    if matches := difflib.get_close_matches(name, known, n=1, cutoff=0.5):
         return f"; did you mean {matches[0]}?"
     return f"; expected one of {', '.join(known)}" if 0 < len(known) <= 40 else ""

@@ -46,9 +46,8 @@ def claim() -> str:
     """
     if not torch.cuda.is_available():
         raise ValueError("device: cuda was asked for, and PyTorch sees no GPU")
-    count_seen = torch.cuda.device_count()
-    everyone = ",".join(map(str, range(count_seen)))
-    names = (os.environ.get("CUDA_VISIBLE_DEVICES") or everyone).split(",")[:count_seen]
+    seen, visible = torch.cuda.device_count(), os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = visible.split(",")[:seen] if visible else range(seen)
     folder = Path(tempfile.gettempdir())
     for turn in count():
         for index, name in enumerate(names):
