@@ -7,10 +7,7 @@ PURPOSES = ("weights", "order", "augmentation", "noise", "measuring", "noise of 
 
 
 def number(seed: int, purpose: str) -> int:
-    """Return the seed of the numbers that a run draws for one of PURPOSES.
-
-    If weights and order were drawn from equal seeds, they would share bits.
-    """
+    """Return the seed for one of PURPOSES: draws from equal seeds would share bits."""
     sequence = np.random.SeedSequence(seed, spawn_key=(PURPOSES.index(purpose),))
     return int(sequence.generate_state(1, np.uint64)[0])
 

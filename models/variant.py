@@ -1,8 +1,4 @@
-"""What a network, a run and a cell are: typed values, written to JSON and read from it.
-
-A network is a point in a small space of factors. `workflow/config/variants.yaml` names the points
-that are studied. A run is one network, trained once. A cell is all runs of a variant and depth.
-"""
+"""What a network, a run and a cell are: typed values, written to JSON and read from it."""
 
 import re
 from functools import cache
@@ -63,7 +59,7 @@ Checkpoint = Annotated[str, matching(r"init|end|step[1-9]\d{0,8}", "init, end, o
 
 
 class Factors(Typed):
-    """A point in the space of networks. The defaults are He et al. 2016 (CVPR)."""
+    """A network, as a point in a small space. The defaults are He et al. 2016 (CVPR)."""
 
     # What is added to a block's branch
     shortcut: Shortcut = "identity"
@@ -166,9 +162,7 @@ class TrainingSettings(Typed):
     momentum: float = Field(ge=0, lt=1, description="momentum of sgd and of layerwise steps")
     weight_decay: float = Field(ge=0, description="L2 penalty on every parameter")
     schedule: Schedule = Field(description="how the rate falls; staircase is that of He et al.")
-    warmup_steps: int = Field(
-        ge=0, description="steps until the learning rate is at its peak; at most half of all steps"
-    )
+    warmup_steps: int = Field(ge=0, description="steps until the peak rate; at most half of all")
     gradient_clip: float = Field(gt=0, description="largest norm of a gradient that is clipped")
     augmentation: Literal["none", "crop_and_flip"] = Field(description="of images, as in He et al.")
     precision: Literal["float32", "bfloat16"] = Field(description="of products on a GPU")
@@ -192,9 +186,7 @@ class Training(TrainingSettings):
 class Tuning(Typed):
     """The choice of a learning rate for each variant, depth and budget."""
 
-    seeds: Distinct[Seed] = Field(
-        min_length=1, description="seeds of the tuning runs, which are not among the seeds"
-    )
+    seeds: Distinct[Seed] = Field(min_length=1, description="seeds of tuning runs, of no other run")
     lrs: Distinct[Rate] = Field(min_length=1, description="peak learning rates; one needs no trial")
     halving: bool = Field(
         description="whether only the two rates that are best at a quarter of a budget get it whole"

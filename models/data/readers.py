@@ -159,10 +159,7 @@ def read_cifar10(archive: Path | None = None) -> Arrays:
 
 
 def image_folder(options: ImageFolder) -> Arrays:
-    """Return images of any size from class folders, or from train/ and test/ with class folders.
-
-    The ValueError about images that cannot be read names the first ten of them.
-    """
+    """Return somebody's images; a ValueError names the first ten of those that cannot be read."""
     parts, images, bad = files_of(options), [], []
     for file in (file for classes in parts for files in classes.values() for file in files):
         try:
@@ -260,10 +257,7 @@ def on_white(image: "Picture") -> "Picture":
 
 
 def read_image(file: Path, options: ImageFolder) -> np.ndarray:
-    """Return the centre of an image (C, size, size), whose shorter side is resized to `size`.
-
-    It is turned upright, and what is transparent becomes white.
-    """
+    """Return an image's centre (C, size, size), upright, on white, its shorter side resized."""
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     if not file.is_file():  # opening a pipe would wait for ever

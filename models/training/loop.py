@@ -27,10 +27,7 @@ class Steps(Protocol):
 
 
 def train(stack: Steps, observe: Callable[[], None] = lambda: None) -> None:
-    """Take all steps that are left, and call `observe` after each.
-
-    Training ends early when its records are no longer finite.
-    """
+    """Take the steps that are left, while records are finite, and call `observe` after each."""
     recorded = recorded_steps(stack.total)
     with tqdm(desc=stack.name, total=stack.total, initial=stack.done) as progress:
         while stack.done < stack.total and stack.alive():
@@ -42,10 +39,7 @@ def train(stack: Steps, observe: Callable[[], None] = lambda: None) -> None:
 
 
 def recorded_steps(total: int) -> set[int]:
-    """Return the steps at which the history has a row: evenly spaced on a log scale, and the end.
-
-    A curve can be drawn from the tenth step on, and most steps before it have a row too.
-    """
+    """Return the steps with a row in the history: evenly spaced on a log scale, and the end."""
     points = iter(range(POINTS * len(str(total)) + 1))
     return {step for i in points if (step := round(10 ** (i / POINTS))) < total} | {total}
 

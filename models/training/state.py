@@ -40,10 +40,7 @@ class Resume:
         sweep(path)
 
     def begin(self, wanted: Sequence[Run]) -> tuple[list[Run], dict] | None:
-        """Start the clocks of a stack. Return the interrupted one, if its runs are all wanted.
-
-        The result is the runs of its lanes, and its state.
-        """
+        """Start the clocks. Return runs and state of an interrupted stack whose runs are wanted."""
         self.last_save = time.monotonic()
         self.step = 0  # the step after which this attempt goes on
         self.earlier = {"train_seconds": 0.0, "cpu_seconds": 0.0}

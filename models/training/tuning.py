@@ -1,11 +1,8 @@
-"""Choose a learning rate from the final training losses of a grid, `{rate: loss}`.
-
-The loss is None where a run diverged.
-"""
+"""Choose a learning rate from the final training losses of a grid."""
 
 import math
 
-Losses = dict[float, float | None]
+Losses = dict[float, float | None]  # by rate; None where a run diverged
 
 
 def ranked(losses: Losses) -> list[float]:
