@@ -222,13 +222,12 @@ class CellTrainer:
         for budget in sorted(cell.budgets):
             chosen[budget] = self.tune(budget)
             self.finish([self.run(budget, seed, chosen[budget]) for seed in cell.seeds])
+        tuning = {budget: dict(sorted(each.items())) for budget, each in self.losses.items()}
         content = {
             "spec": cell.model_dump(),
             **self.facts,  # so that the file changes with what its runs come from
             "chosen": chosen,
-            "tuning": {
-                budget: dict(sorted(losses.items())) for budget, losses in self.losses.items()
-            },
+            "tuning": tuning,
         }
         sweep(path)
         with replacing(path) as temporary:

@@ -40,7 +40,7 @@ def train(stack: Steps, observe: Callable[[], None] = lambda: None) -> None:
 
 def recorded_steps(total: int) -> set[int]:
     """Return the steps with a row in the history: evenly spaced on a log scale, and the end."""
-    points = iter(range(POINTS * len(str(total)) + 1))
+    points = range(POINTS * len(str(total)) + 1)
     return {step for i in points if (step := round(10 ** (i / POINTS))) < total} | {total}
 
 
