@@ -103,12 +103,11 @@ def content_hash(arrays: Arrays) -> str:
 def moments(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return mean and standard deviation of each channel of (N, C, H, W), both as (C, 1, 1)."""
     # Double precision of one channel at a time needs little memory.
-    channels = [images[:, c] for c in range(images.shape[1])]
-    mean = [channel.mean(dtype=np.float64) for channel in channels]
-    std = [channel.std(dtype=np.float64) for channel in channels]
+    found = [(x.mean(dtype=np.float64), x.std(dtype=np.float64)) for x in images.swapaxes(0, 1)]
+    mean, std = np.array(found).T[..., None, None]
     if 0 in std:
-        raise ValueError(f"dataset: channel {std.index(0)} is the same throughout the training set")
-    return np.array(mean)[:, None, None], np.array(std)[:, None, None]
+        raise ValueError(f"dataset: channel {std.argmin()} is the same throughout the training set")
+    return mean, std
 
 
 def standardised(images: np.ndarray, mean: np.ndarray, std: np.ndarray) -> Tensor:
