@@ -15,7 +15,7 @@ from models.training.evaluate import evaluate, final_metrics, precise_batch_norm
 from models.training.lanes import Stack
 from models.training.loop import batches, recorded_steps, train
 from models.training.optimiser import ADAMW, MUON, layerwise, lr_factor, muon, orthogonalised
-from models.training.tuning import beyond, choose
+from models.training.tuning import beyond, ranked
 from models.variant import Factors, Run
 
 NO_NORM = Factors(norm="none")
@@ -224,9 +224,9 @@ def test_evaluate_does_not_depend_on_the_batch_size(data: Dataset) -> None:
     assert one == [pytest.approx(expected, rel=1e-5)]
 
 
-def test_choose_takes_the_lowest_loss_and_a_grid_grows_at_its_edge() -> None:
-    assert choose({0.1: 0.5, 0.01: 0.7, 1.0: None}) == 0.1
-    assert choose({0.1: None, 0.01: None}) == 0.01
+def test_the_lowest_loss_is_first_and_a_grid_grows_at_its_edge() -> None:
+    assert ranked({0.1: 0.5, 0.01: 0.7, 1.0: None}) == [0.1, 0.01, 1.0]
+    assert ranked({0.1: None, 0.01: None}) == [0.01, 0.1]
     assert beyond({0.01: 0.9, 0.03: 0.7, 0.1: 0.8}) is None
     assert beyond({0.01: 0.9, 0.03: 0.8, 0.1: 0.7}) == 0.33
     assert beyond({0.01: 0.7, 0.03: 0.8, 0.1: 0.9}) == 0.0033

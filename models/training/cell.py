@@ -37,7 +37,7 @@ from models.training.evaluate import Record, final_metrics
 from models.training.lanes import Stack, State
 from models.training.loop import train
 from models.training.state import Resume, leave_when_told
-from models.training.tuning import Losses, beyond, choose, ranked
+from models.training.tuning import Losses, beyond, ranked
 from models.typed import typed
 from models.variant import Cell, Lane, Run, Shared, read_run, to_json
 
@@ -149,7 +149,7 @@ class CellTrainer:
         if seed in self.cell.tuning.seeds:
             theirs = read_json(self.results / f"cells/{place}.json")
             tried = {float(lr): loss for lr, loss in theirs["tuning"][str(budget)].items()}
-            lr = theirs["chosen"].get(str(budget)) or choose(tried)
+            lr = theirs["chosen"].get(str(budget)) or ranked(tried)[0]
             folder = tuning_folder(place, budget, seed, lr)
         return read_run(self.results / folder / "run.json")
 
@@ -213,7 +213,7 @@ class CellTrainer:
             self.losses[budget] = self.try_rates(budget, ranked(self.losses[trial])[:2])
         else:
             self.losses[budget] = self.try_grid(budget)
-        return choose(self.losses[budget])
+        return ranked(self.losses[budget])[0]
 
     def train(self) -> None:
         """Train all runs of the cell, and write its file."""
