@@ -186,7 +186,9 @@ class Training(TrainingSettings):
 class Tuning(Typed):
     """The choice of a learning rate for each variant, depth and budget."""
 
-    seeds: Distinct[Seed] = Field(min_length=1, description="seeds of tuning runs, of no other run")
+    seeds: Distinct[Seed] = Field(
+        min_length=1, description="seeds of the tuning runs, which are not among the seeds"
+    )
     lrs: Distinct[Rate] = Field(min_length=1, description="peak learning rates; one needs no trial")
     halving: bool = Field(
         description="whether only the two rates that are best at a quarter of a budget get it whole"

@@ -144,7 +144,8 @@ def read_cifar10(archive: Path | None = None) -> Arrays:
     try:
         with tarfile.open(archive) as tar:
             for name in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"):
-                content = tar.extractfile(f"cifar-10-batches-bin/{name}.bin").read()
+                member = tar.extractfile(f"cifar-10-batches-bin/{name}.bin")
+                content = member.read() if member else b""  # a folder has no bytes
                 if not content or len(content) % record:
                     size = f"{len(content)} bytes, not records of {record}"
                     raise ValueError(f"{archive}: {name}.bin has {size}")
