@@ -47,13 +47,10 @@ def parameters(network: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-@pytest.mark.parametrize(
-    ("depth", "count"),
-    [(20, 269_722), (56, 853_018), (110, 1_727_962)],
-)
-def test_parameter_counts_of_he_et_al(depth: int, count: int) -> None:
+def test_parameter_counts_of_he_et_al() -> None:
     for factors in (PLAIN_BN, RESIDUAL_BN):
-        assert parameters(Network(factors, depth, 16, (3, 32, 32), 10)) == count
+        for depth, count in {20: 269_722, 56: 853_018, 110: 1_727_962}.items():
+            assert parameters(Network(factors, depth, 16, (3, 32, 32), 10)) == count, depth
 
 
 @pytest.mark.parametrize("factors", ALL)
@@ -225,14 +222,6 @@ def test_slope_and_gain_are_those_of_rectifiers_and_convolutions() -> None:
         for (name, weight), before in pairs:
             factor = 1 if "linear" in name else 1.1 / math.sqrt(1 + 0.5**2)
             torch.testing.assert_close(weight, factor * before)
-
-
-@pytest.mark.parametrize("slope", [0, 0.5, 1])
-def test_a_delta_orthogonal_layer_keeps_the_second_moment_with_any_slope(slope: float) -> None:
-    factors = replaced(PLAIN, slope=slope, init="delta_orthogonal")
-    branch = built(factors, 8, 64).layers["stage1_block1"].branch
-    moment = branch.conv2(branch.act1(gaussian(50, 64, 1, 40))).square().mean().item()
-    assert moment == pytest.approx(1, rel=0.05)
 
 
 def test_noise_has_the_stated_moments() -> None:
