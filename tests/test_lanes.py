@@ -15,7 +15,7 @@ from models.variant import Run, read_variants
 from tests.benchmarks.rivals import loop
 
 VARIANTS = read_variants()
-STEPS = 5
+STEPS = 3
 
 
 @pytest.fixture(scope="module")
@@ -130,14 +130,6 @@ def test_a_lane_that_diverges_or_is_not_a_number_leaves_the_others_alone(
         for k in (0, 2):
             assert all(map(torch.equal, usual[k].values(), other[k].values()))
         assert not all(map(torch.equal, usual[1].values(), other[1].values()))
-
-
-def test_a_lane_learns_from_its_own_loss_and_its_own_order(single: Dataset) -> None:
-    """Double the rate of a lane, and change the seed of its neighbour: no other lane changes."""
-    before = after(STEPS, runs_of("residual_bn", (0, 0.1), (1, 0.1), (2, 0.1)), single).weights()
-    now = after(STEPS, runs_of("residual_bn", (0, 0.1), (1, 0.2), (7, 0.1)), single).weights()
-    same = [all(map(torch.equal, *(s[k].values() for s in (before, now)))) for k in range(3)]
-    assert same == [True, False, False]
 
 
 def test_an_evaluation_is_that_of_each_network() -> None:
