@@ -153,15 +153,8 @@ def test_every_prediction_is_of_a_measured_quantity(quick_study: Path) -> None:
     assert all(f"{{{prediction.source}," in references for prediction in predictions)
 
 
-@pytest.mark.parametrize(
-    ("item", "message"),
-    [
-        ("{quantity: ics.cosin, sign: 1}", "predictions.0.quantity: 'ics.cosin' is not known; did"),
-        ("{quantity: ics.cosine, sign: 2}", "predictions.0.sign: 2 is not"),
-    ],
-)
-def test_a_mistake_in_a_prediction_is_named(item: str, message: str, tmp_path: Path) -> None:
+def test_a_mistake_in_a_prediction_is_named(tmp_path: Path) -> None:
     path = tmp_path / "claims.yaml"
-    path.write_text(f"predictions: [{item[:-1]}, theory: a, source: b}}]\n")
-    with pytest.raises(ValueError, match=f"^{path}: {message}"):
+    path.write_text("predictions: [{quantity: ics.cosin, sign: 1, theory: a, source: b}]\n")
+    with pytest.raises(ValueError, match=f"^{path}: predictions.0.quantity: 'ics.cosin' is not"):
         ranks.read_predictions(path)
