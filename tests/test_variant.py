@@ -52,15 +52,6 @@ def test_every_level_that_is_studied_changes_the_network(factor: str, default: o
     assert changed == {getattr(factors, factor) for factors in studied} - {default}
 
 
-def test_a_run_survives_its_json(tmp_path: Path) -> None:
-    start = replaced(RUN, factors=Factors(shortcut="none"))
-    grown = replaced(start, depth=14, start=start)
-    for run in (RUN, grown):
-        path = tmp_path / "run.json"
-        path.write_text(to_json(run))
-        assert read_run(path) == run
-
-
 GOOD = json.loads(to_json(RUN))
 PLAIN_DIRAC = {"shortcut": "none", "init": "dirac"}
 NOISY_DIRAC = {**PLAIN_DIRAC, "norm": "noisy_batch"}
