@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from filelock import FileLock
@@ -44,6 +45,13 @@ def command(
 
 def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return command("snakemake", *arguments, folder=folder)
+
+
+def run_main(module: ModuleType, *arguments: object) -> None:
+    """Run one of the project's modules as a command, but in this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["command", *map(str, arguments)])
+        module.main()
 
 
 @pytest.fixture(scope="session")

@@ -16,12 +16,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import command
+from conftest import run_main
 from PIL import Image, ImageOps
 
-from models.data import readers
+from models.data import prepare, readers
 from models.data.augment import crop_and_flip, draw_crops
-from models.data.prepare import Dataset, load, moments, prepare, standardised
+from models.data.prepare import Dataset, load, moments, standardised
 from models.data.readers import SOURCES, Arrays, ImageFolder
 
 
@@ -44,7 +44,7 @@ def test_mnist1d_is_the_canonical_one(tmp_path: Path, monkeypatch: pytest.Monkey
     arrays = Arrays(np.arange(3.0), np.zeros(3), np.zeros(3), np.zeros(3))
     monkeypatch.setitem(SOURCES, "mnist1d", SOURCES["mnist1d"]._replace(read=lambda: arrays))
     with pytest.raises(ValueError, match="content hash"):
-        prepare("mnist1d", tmp_path / "other")
+        prepare.prepare("mnist1d", tmp_path / "other")
     assert not (tmp_path / "other").exists()
 
 
@@ -157,8 +157,7 @@ def test_image_folder_reads_any_size_and_format(tmp_path: Path) -> None:
     options = json.dumps({"path": f"{tmp_path}/photos", "size": 16, "test_share": 0.25})
     out = ("--out", tmp_path / "out")
     name = "leaves_0a1b2c3d"  # as a study names it
-    done = command("models.data.prepare", "--dataset", name, "--image-folder", options, *out)
-    assert done.returncode == 0, done.stderr
+    run_main(prepare, "--dataset", name, "--image-folder", options, *out)
     leaves = load(name, tmp_path / "out")
     assert leaves.train_inputs.shape == (12, 3, 16, 16)
     assert leaves.test_targets.bincount().tolist() == [2, 2]
@@ -167,13 +166,6 @@ def test_image_folder_reads_any_size_and_format(tmp_path: Path) -> None:
     assert torch.equal(brighter.long(), leaves.train_targets)
     manifest = json.loads((tmp_path / f"out/{name}.json").read_text())
     assert (manifest["name"], manifest["classes"], manifest["shape"]) == ("leaves", 2, [3, 16, 16])
-
-
-def test_image_folder_takes_a_given_division(tmp_path: Path) -> None:
-    photos(tmp_path, "train/{name}")
-    photos(tmp_path, "test/{name}")
-    arrays = readers.image_folder(ImageFolder(path=str(tmp_path), size=16, channels=1))
-    assert arrays.x.shape == arrays.x_test.shape == (16, 1, 16, 16)
 
 
 def test_an_image_is_resized_and_cropped_to_its_centre(tmp_path: Path) -> None:

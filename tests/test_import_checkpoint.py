@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import command
+from conftest import run_main
 from test_data import cifar_archive
 from torch import nn
 
+from models import import_checkpoint
 from models.import_checkpoint import network_of, read_checkpoint
 
 
@@ -67,9 +68,10 @@ def saved(network: Published, prefix: str) -> dict[str, torch.Tensor]:
     return {prefix + name: x for name, x in named if not name.endswith("num_batches_tracked")}
 
 
+@pytest.mark.filterwarnings("ignore:The given NumPy array is not writable")
 @pytest.mark.parametrize("blocks", [3, 9])
 def test_logits_and_test_error_equal_those_of_the_published_network(
-    blocks: int, tmp_path: Path
+    blocks: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     theirs = published(blocks)
     given, archive, out = (tmp_path / name for name in ("resnet.th", "cifar.tar.gz", "out.pt"))
@@ -85,12 +87,11 @@ def test_logits_and_test_error_equal_those_of_the_published_network(
 
     torch.save({"model_state_dict": saved(theirs, "model._orig_mod.module.")}, given)
     records = torch.from_numpy(cifar_archive(archive))[5]
-    done = command("models.import_checkpoint", given, "--cifar10", archive, "--out", out)
-    assert done.returncode == 0, done.stderr
+    run_main(import_checkpoint, given, "--cifar10", archive, "--out", out)
     pixels = records[:, 1:].reshape(-1, 3, 32, 32) / 255
     mean, std = torch.tensor([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]])[..., None, None]
     with torch.no_grad():
         wrong = (theirs((pixels - mean) / std).argmax(1) != records[:, 0]).float().mean()
-    assert done.stdout == f"test error {100 * wrong:.2f} %\n"
+    assert capsys.readouterr().out == f"test error {100 * wrong:.2f} %\n"
     weight = torch.load(out, weights_only=True)["end"]["layers.stage3_block3.branch.conv2.weight"]
     assert torch.equal(weight, theirs.layer3[2].conv2.weight)
