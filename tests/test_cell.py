@@ -25,7 +25,6 @@ CELL = Cell(
     budgets=[1, 2], seeds=[0, 1], train=TRAIN, measured=1, checkpoints=["init", "step3", "end"],
     tuning=Tuning(seeds=[9], lrs=[0.01, 0.03, 0.1], halving=False),
 )  # fmt: skip
-RATES = replaced(CELL.tuning, lrs=[1e-6, 1e-5])  # both are too small
 CELL_FILE = "cells/plain_bn/depth8.json"
 
 
@@ -90,51 +89,42 @@ def test_a_cell_chooses_a_rate_for_each_budget_and_trains_all_seeds(trained: Pat
     assert not list(trained.rglob("*resume.pt"))
 
 
-NEW = "plain_bn/depth8/budget"
-CHANGES = {
-    "a seed": ({"seeds": [0, 1, 2]}, {f"runs/{NEW}1/seed2", f"runs/{NEW}2/seed2"}),
-    "a rate": (
-        {"tuning": replaced(CELL.tuning, lrs=[1e-5, *CELL.tuning.lrs])},
-        {f"tuning/{NEW}{budget}/seed9/lr1e-05" for budget in (1, 2)},
-    ),
-    "nothing": ({}, set()),
-}
-
-
-@pytest.mark.parametrize(("changes", "new"), CHANGES.values(), ids=CHANGES.keys())
-def test_what_is_there_is_kept(changes: dict, new: set[str], trained: Path, tmp_path: Path) -> None:
-    folder = shutil.copytree(trained, tmp_path / "cell")
+def newly_trained(folder: Path, data: str = "digest", **changes: object) -> set[str]:
+    """Train the cell with some changes, and return the runs that this writes."""
     before = ends(folder)
-    train_cell(replaced(CELL, **changes), folder)
-    after = ends(folder)
-    assert {name for name, when in after.items() if before.get(name) != when} == new
+    train_cell(replaced(CELL, **changes), folder, data)
+    return {name for name, when in ends(folder).items() if before.get(name) != when}
+
+
+def test_what_is_there_is_kept(trained: Path, tmp_path: Path) -> None:
+    folder, of = shutil.copytree(trained, tmp_path / "cell"), "plain_bn/depth8/budget"
+    assert newly_trained(folder) == set()
+    seeds = newly_trained(folder, seeds=[0, 1, 2])
+    assert seeds == {f"runs/{of}1/seed2", f"runs/{of}2/seed2"}
+    rates = newly_trained(folder, tuning=replaced(CELL.tuning, lrs=[1e-5, *CELL.tuning.lrs]))
+    assert rates == {f"tuning/{of}{budget}/seed9/lr1e-05" for budget in (1, 2)}
 
 
 def test_a_new_budget_is_the_only_one_that_is_trained(tmp_path: Path) -> None:
     """Runs of the longest budget keep checkpoints for measuring, so a longer one changes those."""
     train_cell(replaced(CELL, budgets=[1, 3]), tmp_path)
-    before = ends(tmp_path)
-    train_cell(replaced(CELL, budgets=[1, 2, 3]), tmp_path)
-    after = ends(tmp_path)
-    changed = {name for name, when in after.items() if before.get(name) != when}
-    assert len(changed) >= 5
-    assert all("/budget2/" in name for name in changed)
+    new = newly_trained(tmp_path, budgets=[1, 2, 3])
+    assert len(new) >= 5
+    assert all("/budget2/" in name for name in new)
 
 
-@pytest.mark.parametrize("changed", ["width", "data"])
+@pytest.mark.parametrize(("data", "changes"), [("digest", {"width": 5}), ("other", {})])
 def test_other_specifications_and_data_are_trained_again(
-    changed: str, trained: Path, tmp_path: Path
+    data: str, changes: dict, trained: Path, tmp_path: Path
 ) -> None:
     folder = shutil.copytree(trained, tmp_path / "cell")
-    before = ends(folder)
-    train_cell(replaced(CELL, **({"width": 5} if changed == "width" else {})), folder, changed)
-    after = ends(folder)
-    old = {name for name, when in before.items() if after[name] == when}
+    old = ends(folder).keys() - newly_trained(folder, data, **changes)
     assert all(name.startswith("tuning/") for name in old)  # rates that are no longer tried
 
 
 def test_a_grid_grows_twice_at_its_edge(tmp_path: Path) -> None:
-    train_cell(replaced(CELL, budgets=[2], tuning=RATES), tmp_path)
+    too_small = replaced(CELL.tuning, lrs=[1e-6, 1e-5])
+    train_cell(replaced(CELL, budgets=[2], tuning=too_small), tmp_path)
     tried = json.loads((tmp_path / CELL_FILE).read_text())["tuning"]["2"]
     assert [float(lr) for lr in tried] == [1e-6, 1e-5, 1e-4, 1e-3]
 
@@ -203,7 +193,7 @@ def test_a_network_grows_from_the_run_of_its_seed_and_budget(tmp_path: Path) -> 
     assert read_run(tried / "run.json").start.lr == chosen
 
 
-@pytest.mark.parametrize("run", ["runs/plain_bn/depth14/budget2/seed1", "tuning/*/budget1/*/lr0.1"])
+@pytest.mark.parametrize("run", ["runs/plain_bn/depth14/budget1/seed1", "tuning/*/budget1/*/lr0.1"])
 def test_a_run_is_repeated_from_its_own_json_alone(
     run: str, repeated: Path, tmp_path: Path
 ) -> None:
@@ -215,7 +205,7 @@ def test_a_run_is_repeated_from_its_own_json_alone(
 
 
 def test_a_run_is_not_repeated_or_measured_on_other_data(repeated: Path, tmp_path: Path) -> None:
-    folder = repeated / "runs/plain_bn/depth8/budget2/seed1"
+    folder = repeated / "runs/plain_bn/depth8/budget1/seed1"
     data, out = shutil.copytree(repeated / "data", tmp_path / "data"), tmp_path / "out"
     rewrite(data / "mnist1d.json", lambda manifest: manifest.update(sha256="0"))
     trained_on = read_run(folder / "run.json").data
@@ -235,7 +225,7 @@ def repeated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the results of the command for a cell of MNIST-1D that grows from another."""
     folder = tmp_path_factory.mktemp("cells")
     settings = replaced(TRAIN, batch_size=500, evaluation_batch_size=4000)
-    small = replaced(CELL, dataset="mnist1d", train=settings, parent=True)
+    small = replaced(CELL, dataset="mnist1d", budgets=[1], train=settings, parent=True)
     start = {"variant": "plain_bn", "depth": 8}
     for cell in (small, replaced(small, depth=14, start=start, parent=False)):
         spec = folder / f"{cell.depth}.json"
