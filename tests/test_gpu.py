@@ -64,7 +64,7 @@ def test_a_stack_goes_on_with_the_same_bits(step: int) -> None:
 def test_a_job_on_a_gpu_ends_near_one_on_the_processor(tmp_path: Path) -> None:
     """Only rounding differs, because this cell draws no random numbers on the device."""
     without_noise = {"variant": "plain_bn", "factors": Factors(shortcut="none")}
-    _, (*options, _) = small_cell(tmp_path, **without_noise)
+    *options, _ = small_cell(tmp_path, **without_noise)
     ends = []
     for device in ("cpu", "cuda"):
         done = command("models.training.cell", *options, device, "--out", tmp_path / device)

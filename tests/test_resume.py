@@ -1,7 +1,6 @@
 """A cell that is killed and started again ends with the bits of one that was never stopped."""
 
 import contextlib
-import errno
 import json
 import math
 import multiprocessing
@@ -15,25 +14,25 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT, command
+from conftest import ROOT
 from test_cell import CELL, ends, images, results, train_cell
 from test_variant import RUN, SETTINGS, replaced
 
 import models.training.cell
 from models import tensors
 from models.data.prepare import load
-from models.files import replacing, sweep
+from models.files import read_json, replacing, sweep
 from models.training import device
 from models.training.lanes import Stack
 from models.training.loop import train
 from models.training.state import SIGNALS, TOLD_TO_END, Resume, leave_when_told
-from models.variant import Cell, Factors, Run
+from models.variant import Factors, Run
 
 TRAIN = replaced(SETTINGS, batch_size=8, augmentation="crop_and_flip")
 # Noise and augmentation draw random numbers at each step.
 NOISE = {"variant": "plain_bn_noisy", "factors": Factors(norm="noisy_batch")}
-NOISY = replaced(RUN, **NOISE, train=TRAIN, epochs=6)
-TOTAL = 6 * 6
+NOISY = replaced(RUN, **NOISE, train=TRAIN, epochs=4)
+TOTAL = 4 * 6
 # A process that this server starts has imported PyTorch and this file.
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload([__name__])
@@ -61,7 +60,7 @@ def test_training_goes_on_from_any_step_with_the_same_bits(run: Run, tmp_path: P
     data, runs = images(), [run, replaced(run, seed=1, lr=0.02)]
     whole = Stack(runs, data)
     train(whole, lambda: tensors.write(tmp_path / f"{whole.done}.pt", whole.state()))
-    for step in (1, 6, 7, 17, TOTAL):
+    for step in (1, 6, 17, TOTAL):
         again = Stack(runs, data)
         torch.manual_seed(step)  # earlier draws must not matter
         again.restore(tensors.read(tmp_path / f"{step}.pt"))
@@ -86,7 +85,7 @@ def test_divergence_ends_a_stack_and_is_recorded(tmp_path: Path) -> None:
 
 # Twenty kills of a cell
 
-LONG = replaced(CELL, **NOISE, budgets=[3, 12])
+LONG = replaced(CELL, **NOISE, budgets=[2, 8])
 SAVED = "cells/plain_bn_noisy/depth8.resume.pt"
 
 
@@ -152,23 +151,14 @@ def test_twenty_kills_at_random_steps_lose_nothing(tmp_path: Path) -> None:
 # The command
 
 
-def small_cell(tmp_path: Path, **changes: object) -> tuple[Cell, tuple]:
-    """Return a cell of MNIST-1D that takes seconds, and the command's options."""
+def small_cell(tmp_path: Path, **changes: object) -> tuple:
+    """Return the command's options for a cell of MNIST-1D that takes seconds."""
     settings = replaced(TRAIN, augmentation="none", batch_size=100)
-    tuning = replaced(CELL.tuning, lrs=[0.05])
-    cell = replaced(
-        CELL,
-        **{**NOISE, **changes},
-        dataset="mnist1d",
-        depth=14,
-        train=settings,
-        tuning=tuning,
-        budgets=[4],
-        measured=0,
-    )
+    changes = {**NOISE, "tuning": replaced(CELL.tuning, lrs=[0.05]), "measured": 0, **changes}
+    sizes = {"dataset": "mnist1d", "depth": 14, "budgets": [4], "train": settings}
     spec = tmp_path / "cell.json"
-    spec.write_text(cell.model_dump_json())
-    return cell, ("--spec", spec, "--data", tmp_path / "data", "--device", "cpu")
+    spec.write_text(replaced(CELL, **sizes, **changes).model_dump_json())
+    return "--spec", spec, "--data", tmp_path / "data", "--device", "cpu"
 
 
 def run_command(said: Path, limit: int, *arguments: object) -> None:
@@ -179,17 +169,17 @@ def run_command(said: Path, limit: int, *arguments: object) -> None:
     models.training.cell.main()
 
 
-def start_command(
-    said: Path, *arguments: object, limit: int = resource.RLIM_INFINITY
-) -> multiprocessing.Process:
-    """Start the command in a process whose standard error goes to a file."""
-    process = PROCESSES.Process(target=run_command, args=(said, limit, *arguments))
+def refused(tmp_path: Path, *arguments: object, limit: int = resource.RLIM_INFINITY) -> str:
+    """Run the command in a process of its own, which has to fail, and return what it says."""
+    process = PROCESSES.Process(target=run_command, args=(tmp_path / "said", limit, *arguments))
     process.start()
-    return process
+    process.join()
+    assert process.exitcode == 1
+    return (tmp_path / "said").read_text()
 
 
 @pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_is_not_lost_while_a_stack_is_built(
+def test_a_signal_is_not_lost_while_a_stack_is_built_which_goes_on(
     told: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Told(Stack):
@@ -200,44 +190,21 @@ def test_a_signal_is_not_lost_while_a_stack_is_built(
                 os.kill(os.getpid(), told)
             super().__init__(*arguments)
 
+    cell = replaced(LONG, budgets=[3])
     monkeypatch.setattr(models.training.cell, "Stack", Told)
     before = [signal.getsignal(each) for each in SIGNALS]
     leave_when_told()
     try:
         with pytest.raises(SystemExit, match=str(TOLD_TO_END)):
-            train_cell(LONG, tmp_path)
+            train_cell(cell, tmp_path)
     finally:
         for each, handler in zip(SIGNALS, before, strict=True):
             signal.signal(each, handler)
     assert reached(tmp_path) == (3, 1)  # after the first step of the first stack
-
-
-def test_a_job_told_to_end_saves_leaves_and_goes_on(tmp_path: Path) -> None:
-    cell, options = small_cell(tmp_path)
-    job, said = (*options, "--out", tmp_path / "study"), tmp_path / "said"
-    saved = tmp_path / "study/cells/plain_bn_noisy/depth14.resume.pt"
-    first = start_command(said, *job)
-    while not said.exists() or "it/s" not in said.read_text():
-        assert first.is_alive(), said.read_text()
-        time.sleep(0.01)
-    assert not saved.exists()
-    first.terminate()
-    first.join()
-    assert first.exitcode == TOLD_TO_END
-    step = tensors.read(saved)["state"]["done"]
-    assert 0 < step < cell.budgets[0] * 40
-    assert f"told to end: saved after step {step}\n" in said.read_text()
-    assert "Traceback" not in said.read_text()
-    assert [path for path in (tmp_path / "study").rglob("*") if path.is_file()] == [saved]
-
-    start_command(said, *job).join()
-    assert f"{saved}: going on after step {step}\n" in said.read_text()
-    start_command(said, *options, "--out", tmp_path / "whole").join()
-    assert results(tmp_path / "study") == results(tmp_path / "whole")
-    (metrics, *_) = (tmp_path / "study/runs").rglob("metrics.json")
-    record = json.loads(metrics.read_text())["record"]
-    assert record["resumed_after_step"] == step
-    assert record["train_seconds"] > 0
+    monkeypatch.undo()
+    train_cell(cell, tmp_path)
+    metrics = [read_json(path) for path in tmp_path.rglob("metrics.json")]
+    assert {each["record"]["resumed_after_step"] for each in metrics} == {0, 1}
 
 
 def test_a_sweep_takes_what_killed_writers_left_and_no_other_file(tmp_path: Path) -> None:
@@ -287,32 +254,23 @@ def test_weights_are_files_of_pytorch_in_which_a_flipped_byte_is_found(tmp_path:
         theirs = torch.load(path, weights_only=True, mmap=mmap)
         for read in (theirs, tensors.read(path, mmap)):
             assert torch.equal(read["end"]["weight"], torch.arange(12.0))
-    for at in range(len(good)):
+    for at in range(0, len(good), 5):
         path.write_bytes(good[:at] + bytes([good[at] ^ 255]) + good[at + 1 :])
         with pytest.raises(ValueError, match="damaged, its checksum is wrong"):
             tensors.read(path)
 
 
 def test_a_full_disk_and_a_closed_folder_get_one_line(tmp_path: Path) -> None:
-    _, options = small_cell(tmp_path)
     load("mnist1d", tmp_path / "data")
-
     (tmp_path / "file").touch()
-    saved = "cells/plain_bn_noisy/depth14.resume.pt"
-    closed = f"[Errno 20] Not a directory: '{tmp_path}/file/study"
-    for folder, limits, message in (
-        (
-            tmp_path / "study",
-            {"limit": 20_000},
-            f"[Errno 27] File too large: '{tmp_path}/study/{saved}'",
-        ),
-        (tmp_path / "file/study", {}, closed),
+    job = (*small_cell(tmp_path), "--save-every", 0, "--out")
+    saved = "study/cells/plain_bn_noisy/depth14.resume.pt"
+    large = refused(tmp_path, *job, tmp_path / "study", limit=20_000)
+    closed = refused(tmp_path, *job, tmp_path / "file/study")
+    for said, message in (
+        (large, f"[Errno 27] File too large: '{tmp_path}/{saved}'"),
+        (closed, f"[Errno 20] Not a directory: '{tmp_path}/file/study"),
     ):
-        job = (*options, "--out", folder, "--save-every", 0)
-        stopped = start_command(tmp_path / "said", *job, **limits)
-        stopped.join()
-        assert stopped.exitcode == 1
-        said = (tmp_path / "said").read_text()
         (line,) = [line for line in said.splitlines() if "rror" in line]
         assert line.startswith(f"error: {message}")
         assert "Traceback" not in said
@@ -336,10 +294,9 @@ def test_each_job_has_a_gpu_of_its_own_while_there_is_one(
     assert [device.claim(), device.claim()] == ["cuda:0", "cuda:0"]
 
 
-@pytest.mark.parametrize("code", [errno.ENOLCK, errno.EOPNOTSUPP])
-def test_without_locks_jobs_share_a_gpu(code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_locks_jobs_share_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
-        raise OSError(code, os.strerror(code))
+        raise OSError("No locks available")
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
@@ -350,7 +307,6 @@ def test_without_locks_jobs_share_a_gpu(code: int, monkeypatch: pytest.MonkeyPat
 def test_a_gpu_that_is_not_there_gets_one_line(tmp_path: Path) -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
-    _, (*options, _) = small_cell(tmp_path)
-    refused = command("models.training.cell", *options, "cuda", "--out", tmp_path / "study")
-    assert refused.returncode == 1
-    assert refused.stderr == "error: device: cuda was asked for, and PyTorch sees no GPU\n"
+    *options, _ = small_cell(tmp_path)
+    said = refused(tmp_path, *options, "cuda", "--out", tmp_path / "study")
+    assert said == "error: device: cuda was asked for, and PyTorch sees no GPU\n"
