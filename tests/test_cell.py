@@ -146,19 +146,27 @@ def test_one_rate_is_not_tried(tmp_path: Path) -> None:
     assert not (tmp_path / "tuning").exists()
 
 
+@pytest.fixture(scope="module")
+def shallow(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the results of a cell from whose runs networks grow."""
+    folder = tmp_path_factory.mktemp("shallow")
+    train_cell(replaced(CELL, parent=True), folder)
+    return folder
+
+
+START = {"variant": "plain_bn", "depth": 8}
+
+
 @pytest.mark.parametrize("depth", [8, 14])
-def test_only_what_is_inserted_into_a_frozen_network_is_trained(depth: int, tmp_path: Path) -> None:
+def test_only_what_is_inserted_into_a_frozen_network_is_trained(depth: int, shallow: Path) -> None:
     """Random blocks start like all others. A network as deep as its parent has no random blocks."""
-    train_cell(replaced(CELL, parent=True), tmp_path)
-    start, kept = {"variant": "plain_bn", "depth": 8}, ["init", "step3", "end"]
-    growth = {"start": start, "growth": "random", "frozen": True}
-    grown = replaced(CELL, variant="grown", depth=depth, **growth, checkpoints=kept)
-    train_cell(grown, tmp_path)
-    place = "budget2/seed0/checkpoint.pt"
-    parent = tensors.read(tmp_path / f"runs/plain_bn/depth8/{place}")["end"]
-    states = tensors.read(tmp_path / f"runs/grown/depth{depth}/{place}")
-    network = Network(grown.factors, depth, grown.width, (1, 8, 8), 2)
-    initialise(network, grown.factors, 0)
+    growth = {"start": START, "growth": "random", "frozen": True, "depth": depth}
+    train_cell(replaced(CELL, variant="frozen", **growth, budgets=[2]), shallow)
+    place, kept = "budget2/seed0/checkpoint.pt", CELL.checkpoints
+    parent = tensors.read(shallow / f"runs/plain_bn/depth8/{place}")["end"]
+    states = tensors.read(shallow / f"runs/frozen/depth{depth}/{place}")
+    network = Network(CELL.factors, depth, CELL.width, (1, 8, 8), 2)
+    initialise(network, CELL.factors, 0)
     for name, weight in network.named_parameters():
         init, *later = (states[checkpoint][name] for checkpoint in kept)
         assert torch.equal(init, parent.get(name, weight)), name
@@ -168,18 +176,13 @@ def test_only_what_is_inserted_into_a_frozen_network_is_trained(depth: int, tmp_
             torch.testing.assert_close(value, parent[name])
 
 
-def test_a_network_grows_from_the_run_of_its_seed_and_budget(tmp_path: Path) -> None:
+def test_a_network_grows_from_the_run_of_its_seed_and_budget(shallow: Path) -> None:
     """It starts with the logits with which the shallower one ended, in tuning too."""
-    start = {"variant": "plain_bn", "depth": 8}
-    train_cell(replaced(CELL, parent=True), tmp_path)
-    grown = replaced(CELL, variant="grown", depth=14, start=start, measured=2)
-    train_cell(grown, tmp_path)
+    train_cell(replaced(CELL, variant="grown", depth=14, start=START, measured=2), shallow)
     x = images().train_inputs
     for seed in (0, 1):
-        place = f"budget2/seed{seed}"
-        folder, parent = (
-            tmp_path / f"runs/{cell}/{place}" for cell in ("grown/depth14", "plain_bn/depth8")
-        )
+        folder = shallow / f"runs/grown/depth14/budget2/seed{seed}"
+        parent = shallow / f"runs/plain_bn/depth8/budget2/seed{seed}"
         run = read_run(folder / "run.json")
         assert run.start == read_run(parent / "run.json")
         logits = []
@@ -188,8 +191,8 @@ def test_a_network_grows_from_the_run_of_its_seed_and_budget(tmp_path: Path) -> 
             network.load_state_dict(tensors.read(each / "checkpoint.pt")[checkpoint])
             logits.append(network(x))
         torch.testing.assert_close(*logits, rtol=1e-4, atol=1e-4)
-    chosen = json.loads((tmp_path / CELL_FILE).read_text())["chosen"]["2"]
-    (tried, *_) = (tmp_path / "tuning/grown/depth14/budget2/seed9").iterdir()
+    chosen = json.loads((shallow / CELL_FILE).read_text())["chosen"]["2"]
+    (tried, *_) = (shallow / "tuning/grown/depth14/budget2/seed9").iterdir()
     assert read_run(tried / "run.json").start.lr == chosen
 
 
@@ -226,8 +229,7 @@ def repeated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("cells")
     settings = replaced(TRAIN, batch_size=500, evaluation_batch_size=4000)
     small = replaced(CELL, dataset="mnist1d", budgets=[1], train=settings, parent=True)
-    start = {"variant": "plain_bn", "depth": 8}
-    for cell in (small, replaced(small, depth=14, start=start, parent=False)):
+    for cell in (small, replaced(small, depth=14, start=START, parent=False)):
         spec = folder / f"{cell.depth}.json"
         spec.write_text(cell.model_dump_json())
         options = ("--out", folder, "--data", folder / "data")
