@@ -90,8 +90,8 @@ def main() -> None:
         if arguments.cifar10:
             arrays = read_cifar10(arguments.cifar10)
             mean, std = (torch.tensor(values)[:, None, None] for values in (MEAN, STD))
-            images = (torch.from_numpy(arrays.x_test) / 255 - mean) / std
-            labels = torch.from_numpy(arrays.y_test).long()
+            images = (torch.tensor(arrays.x_test) / 255 - mean) / std
+            labels = torch.tensor(arrays.y_test).long()
             print(f"test error {100 * evaluate(network, images, labels, 500)[0][1]:.2f} %")
     except (OSError, ValueError) as error:
         parser.exit(1, f"error: {error}\n")

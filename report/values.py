@@ -27,8 +27,7 @@ SETTLED = {"supported", "contradicted"}
 class Values:
     """The queries, which the text may call. `asked` keeps the answers.
 
-    `sentences` has what the text says of each claim, and `published` the results of other studies.
-    Of these, `study` is the name.
+    `sentences` has what the text says of claims, and `published` other studies by name (`study`).
     """
 
     def __init__(
@@ -60,8 +59,8 @@ class Values:
     @query
     def count(self, table: str, **where: Any) -> Value:
         """Print the number of rows of a table that have these values."""
-        n = len(self._results.select(table, where))
-        return shown("", n, self._from(table, "", where, "rows"))
+        source = self._from(table, "", where, "rows")
+        return shown("", len(self._results.select(table, where)), source)
 
     @query
     def distinct(self, table: str, *columns: str, **where: Any) -> Value:
@@ -143,8 +142,7 @@ class Values:
         rows = self._results.select("tuning", {}).fillna({"train_loss": math.inf})  # it diverged
         means = rows.groupby(["variant", "depth", "lr"])[["train_loss", "train_error"]].mean()
         errors = means.sort_values("train_loss", kind="stable")["train_error"]
-        network = ["variant", "depth"]
-        leads = errors.groupby(network).diff().groupby(network).nth(1)
+        leads = errors.groupby(level=[0, 1]).diff().groupby(level=[0, 1]).nth(1)
         what = f"networks whose best rates are at most {points:g} points apart"
         n = (leads <= points / 100).sum()
         return shown("", n, self._from("tuning", "train_error", {}, what))

@@ -68,7 +68,6 @@ def saved(network: Published, prefix: str) -> dict[str, torch.Tensor]:
     return {prefix + name: x for name, x in named if not name.endswith("num_batches_tracked")}
 
 
-@pytest.mark.filterwarnings("ignore:The given NumPy array is not writable")
 @pytest.mark.parametrize("blocks", [3, 9])
 def test_logits_and_test_error_equal_those_of_the_published_network(
     blocks: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]

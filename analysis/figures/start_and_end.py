@@ -21,7 +21,7 @@ def draw(runs: Table, quantities: Table) -> plt.Figure:
     losses = runs.groupby(network)["train_loss"].mean().rename("loss")
     initial = quantities[quantities["checkpoint"] == "init"]
     deep = runs.attrs["pair"][1]
-    figure, grid = plt.subplots(2, 3, figsize=(WIDTH, 4.2), sharey=True)
+    figure, grid = plt.subplots(2, 3, figsize=(WIDTH, 4.4), sharey=True)
     for axes, (name, label) in zip(grid.flat, QUANTITIES.items(), strict=True):
         values = initial[initial["quantity"] == name].groupby(network)["value"].mean()
         points = values.rename("x").to_frame().join(losses, how="inner").dropna()
