@@ -47,10 +47,10 @@ def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]
     return command("snakemake", *arguments, folder=folder)
 
 
-def run_main(module: ModuleType, *arguments: object) -> None:
-    """Run one of the project's modules as a command, but in this process."""
+def in_process(module: ModuleType, *arguments: object) -> None:
+    """Run the command of a module in this process, without the seconds that its imports take."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["command", *map(str, arguments)])
+        patch.setattr(sys, "argv", [module.__name__, *map(str, arguments)])
         module.main()
 
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -10,9 +11,11 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
-from conftest import command
+from conftest import ROOT, command, in_process
+from test_publish import words
 
 from models.origin import of_files
+from report import paper
 from report.bundle import bundle
 
 CONTEXT = "https://w3id.org/ro/crate/1.3/context"  # what the validator asks the network for
@@ -70,18 +73,27 @@ def test_its_paper_is_that_of_the_study(archive: Path, tmp_path: Path) -> None:
     there = shutil.copy(archive, tmp_path / "sent.zip")
     rendered = command("report.paper", there)
     assert rendered.returncode == 0, rendered.stderr
-    assert rendered.stdout.split()[0] == str(tmp_path / "sent/paper.html")
+    page = tmp_path / "sent/paper.html"
+    assert rendered.stdout.split()[0] == str(page)
+    assert words(page) == words(archive.parent / "report/index.html")
     values = (archive.parent / "values.json").read_bytes()
     assert (tmp_path / "sent/values.json").read_bytes() == values
+    assert (tmp_path / "sent/paper.pdf").read_bytes().startswith(b"%PDF")
+    # The command below its figures makes the same paper from the evidence of its study.
+    (make,) = set(re.findall(r"<code>(make .*?)</code>", page.read_text(encoding="utf-8")))
+    dry = subprocess.check_output([*make.split(), "--dry-run"], cwd=ROOT, text=True)
+    assert "python -m report.paper report/evidence/quick\n" in dry
 
 
-def test_what_is_no_bundle_is_refused_in_one_line(tmp_path: Path) -> None:
+def test_what_is_no_bundle_is_refused_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with zipfile.ZipFile(tmp_path / "other.zip", "w") as other:
         other.writestr("readme.txt", "no study")
     for name, why in {
         "none.zip": " is not a zip file",
         "other.zip": ": is no bundle of a study (report/bundle.py)",
     }.items():
-        refused = command("report.paper", tmp_path / name)
-        assert refused.returncode == 1
-        assert refused.stderr == f"error: {tmp_path / name}{why}\n"
+        with pytest.raises(SystemExit, match="1"):
+            in_process(paper, tmp_path / name)
+        assert capsys.readouterr().err == f"error: {tmp_path / name}{why}\n"

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT, command
+from conftest import ROOT, in_process
 from tiny import claim, write_study
 
+import report.claims
 from report.claims import (
     ERRORS,
     NO_WIDTH,
@@ -169,8 +170,7 @@ def test_holm_adjusts_within_a_section_and_budget_over_what_was_tested() -> None
 def test_the_command_writes_the_claims_with_their_formulas(tmp_path: Path) -> None:
     study = write_study(tmp_path)
     (study / "claims.json").unlink()
-    done = command("report.claims", "--claims", tmp_path / "claims.yaml", "--results", study)
-    assert (done.returncode, done.stderr) == (0, "")
+    in_process(report.claims, "--claims", tmp_path / "claims.yaml", "--results", study)
     claims = json.loads((study / "claims.json").read_text())["claims"]
     slow = claims[1]
     verdicts = [[each["verdict"] for each in claim["judged"]] for claim in claims]

@@ -51,10 +51,6 @@ BAD = [
     ),
     # What does not go together
     ({"study": "data"}, "study: results/data is where data sets go; take another name"),
-    (
-        {"study": "slurm_logs"},
-        "study: results/slurm_logs is where the logs of Slurm go; take anoth",
-    ),
     ({"dataset": "mnist"}, "dataset: 'mnist' is not known; did you mean mnist1d?"),
     ({**OWN, "dataset": "digits"}, "image_folder: digits has its own images; rename yours"),
     ({"variants": ["plain_nb"]}, "variants: 'plain_nb' is not known; did you mean plain_bn?"),

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import run_main
+from conftest import in_process
 from PIL import Image, ImageOps
 
 from models.data import prepare, readers
@@ -157,7 +157,7 @@ def test_image_folder_reads_any_size_and_format(tmp_path: Path) -> None:
     options = json.dumps({"path": f"{tmp_path}/photos", "size": 16, "test_share": 0.25})
     out = ("--out", tmp_path / "out")
     name = "leaves_0a1b2c3d"  # as a study names it
-    run_main(prepare, "--dataset", name, "--image-folder", options, *out)
+    in_process(prepare, "--dataset", name, "--image-folder", options, *out)
     leaves = load(name, tmp_path / "out")
     assert leaves.train_inputs.shape == (12, 3, 16, 16)
     assert leaves.test_targets.bincount().tolist() == [2, 2]

@@ -20,12 +20,6 @@ def results(quick_study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     return copied / "quick"
 
 
-def alternatives(results: Path) -> set[str]:
-    """Return the alternative texts of the page's figures."""
-    page = (results / "report/index.html").read_text(encoding="utf-8")
-    return set(re.findall(r'aria-label="([^"]+)" fill="currentColor"', page))
-
-
 @pytest.mark.parametrize("name", ["tex/paper.tex", "paper.docx"])
 def test_every_number_of_the_paper_is_there(name: str, results: Path) -> None:
     wide = ["--wrap=none", "--columns=500"]  # narrow cells of a table would break numbers
@@ -42,12 +36,14 @@ def test_figures_keep_their_alternative_text(results: Path) -> None:
     with zipfile.ZipFile(results / "report/paper.docx") as archive:
         word = archive.read("word/document.xml").decode()
         pictures = [name for name in archive.namelist() if name.startswith("word/media/")]
-    assert len(alternatives(results)) > 3
-    for text in alternatives(results):
+    page = (results / "report/index.html").read_text(encoding="utf-8")
+    alternatives = set(re.findall(r'aria-label="([^"]+)" fill="currentColor"', page))
+    assert len(alternatives) > 3
+    for text in alternatives:
         assert f"alt={{{text}}}" in tex
         assert f'descr="{text}"' in word
     drawn = re.findall(r"\{(figures/\w+\.pdf)\}", tex)
-    assert len(drawn) == len(pictures) == len(alternatives(results))
+    assert len(drawn) == len(pictures) == len(alternatives)
     assert all((results / "report/tex" / path).read_bytes().startswith(b"%PDF") for path in drawn)
 
 

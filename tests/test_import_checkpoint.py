@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import run_main
+from conftest import in_process
 from test_data import cifar_archive
 from torch import nn
 
@@ -86,7 +86,7 @@ def test_logits_and_test_error_equal_those_of_the_published_network(
 
     torch.save({"model_state_dict": saved(theirs, "model._orig_mod.module.")}, given)
     records = torch.from_numpy(cifar_archive(archive))[5]
-    run_main(import_checkpoint, given, "--cifar10", archive, "--out", out)
+    in_process(import_checkpoint, given, "--cifar10", archive, "--out", out)
     pixels = records[:, 1:].reshape(-1, 3, 32, 32) / 255
     mean, std = torch.tensor([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]])[..., None, None]
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Test which malloc the processes of jobs get."""
+"""Test which malloc new processes get; test_surroundings.py shows that jobs do."""
 
 import os
 import platform
@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import QUICK, copy_project, snakemake
 
 from workflow.malloc import LIBRARY, preload
 
@@ -57,13 +56,3 @@ def test_a_library_that_cannot_be_loaded_is_not_preloaded(
     preload(tmp_path / name)
     assert "LD_PRELOAD" not in os.environ
     assert "malloc" not in mapped()
-
-
-def test_jobs_use_mimalloc(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.delenv("LD_PRELOAD", raising=False)
-    folder = copy_project(tmp_path)
-    path = folder / "analysis/errata.py"
-    path.write_text(path.read_text().replace("import argparse\n", f"import argparse\n{MAPPED}\n"))
-    done = snakemake(folder, "results/quick/tables/errata.csv", *QUICK)
-    assert done.returncode == 0, done.stderr
-    assert LIBRARY.name in done.stdout

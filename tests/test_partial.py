@@ -1,17 +1,16 @@
 """Test reports of studies of which any part is there."""
 
+import functools
+import random
 import shutil
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import matplotlib.pyplot as plt
 import pytest
-from conftest import ROOT
-from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis import strategies as st
+from conftest import QUICK, ROOT, copy_project, in_process, snakemake
 
 from analysis import figure, provenance, rank_correlation, tables
+from models.files import read_yaml
 from models.folders import cell_place
 from models.origin import of_files, specification
 from report import claims
@@ -23,16 +22,8 @@ from workflow.plan import Plan, import_closure
 
 STUDY = load_study([ROOT / "workflow/config/quick.yaml"], {"partial": True})
 PLAN = Plan(STUDY)
-
-
+read_once = functools.cache(read_yaml)
 RUNS = [(*cell, budget, seed) for cell in PLAN.cells() for budget in (1, 2) for seed in (0, 1)]
-
-
-def run(module: ModuleType, *arguments: object) -> None:
-    """Run the command of a module in this process."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["command", *map(str, arguments)])
-        module.main()
 
 
 def cut_short(quick: Path, folder: Path, runs: set, measured: set) -> Path:
@@ -55,24 +46,23 @@ def report(results: Path, drawn: bool) -> str:
     """Make the report of a partial study, and return its text."""
     cells = [f"{cell_place(*cell)}={specification(PLAN.cell(*cell))}" for cell in PLAN.cells()]
     measurements = [f"{name}={PLAN.measurement(name)}" for name in PLAN.names]
-    run(
+    in_process(
         tables, "--results", results, "--settings", STUDY.model_dump_json(exclude_none=True),
         "--data", results.parent / "data/mnist1d.json", "--cells", *cells,
         "--code", of_files(import_closure("models.training.cell")), "--measurements", *measurements,
     )  # fmt: skip
-    run(provenance, "--results", results, "--code", ROOT / "Snakefile")
+    in_process(provenance, "--results", results, "--code", ROOT / "Snakefile")
     claims_file = ("--claims", ROOT / "report/claims.yaml", "--results", results)
-    run(rank_correlation, *claims_file, "--out", results / "tables/rank_correlation.csv")
-    run(claims, *claims_file)
+    in_process(rank_correlation, *claims_file, "--out", results / "tables/rank_correlation.csv")
+    in_process(claims, *claims_file)
     for name in PLAN.figures() if drawn else ():
-        run(figure, name, "--results", results, "--out", results / f"figures/{name}.svg")
+        in_process(figure, name, "--results", results, "--out", results / f"figures/{name}.svg")
         plt.close()
     return markdown(Results(results), ROOT / "report/sections", {})
 
 
 BASE, OTHERS = STUDY.variants, STUDY.interventions
 CASES = {  # which runs are there, and which networks are measured
-    "everything": (lambda *run: True, PLAN.names),
     "no intervention": (lambda name, *run: name in BASE, BASE),
     "the deep one alone": (lambda name, depth, *run: depth == 14, ["plain_bn"]),
     "the short budget alone": (lambda name, depth, budget, seed: budget == 1, ["residual"]),
@@ -85,6 +75,11 @@ CASES = {  # which runs are there, and which networks are measured
 DRAWN = list(CASES)[-3:]
 
 
+@pytest.fixture(autouse=True)
+def read_claims_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("report.claims.read_yaml", read_once)
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_a_study_that_is_cut_short_has_a_report(
     case: str, quick_study: Path, tmp_path: Path
@@ -92,29 +87,29 @@ def test_a_study_that_is_cut_short_has_a_report(
     kept, measured = CASES[case]
     runs = {run for run in RUNS if kept(*run)}
     text = report(cut_short(quick_study, tmp_path, runs, set(measured)), case in DRAWN)
-    assert ("# What is missing" in text) == (case != "everything")
+    assert "# What is missing" in text
     assert "Some results are out of date" not in text
     document(text)
 
 
-@settings(
-    max_examples=4, derandomize=True, deadline=None, database=None,
-    phases=[Phase.generate], suppress_health_check=list(HealthCheck),
-)  # fmt: skip
-@given(
-    cells=st.sets(st.sampled_from(PLAN.cells()), min_size=1),
-    lost=st.sets(st.sampled_from(RUNS), max_size=12),
-    measured=st.sets(st.sampled_from(PLAN.names), min_size=1),
-)
-def test_any_runs_have_a_report(
-    cells: set,
-    lost: set,
-    measured: set,
-    quick_study: Path,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> None:
+def test_a_finished_study_misses_nothing(quick_study: Path) -> None:
+    assert "What is missing" not in (quick_study / "report/index.html").read_text()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_any_runs_have_a_report(seed: int, quick_study: Path, tmp_path: Path) -> None:
+    draw = random.Random(seed)
+    cells, lost, measured = (
+        set(draw.sample(among, draw.randint(least, most)))
+        for among, least, most in [(PLAN.cells(), 1, 12), (RUNS, 0, 12), (PLAN.names, 1, 6)]
+    )
     runs = {run for run in RUNS if run[:2] in cells} - lost or {RUNS[0]}
-    results = cut_short(quick_study, tmp_path_factory.mktemp("cut"), runs, measured)
-    text = report(results, drawn=False)
+    text = report(cut_short(quick_study, tmp_path, runs, measured), drawn=False)
     assert "# What is missing" in text
     document(text)
+
+
+def test_nothing_has_no_report(tmp_path: Path) -> None:
+    done = snakemake(copy_project(tmp_path), *QUICK, "--config", "partial=True", "study=other")
+    line = "error: results/other: no network has been trained and measured yet"
+    assert (done.returncode, done.stderr.splitlines()) == (1, [line])

@@ -226,6 +226,11 @@ def test_visible_gpus_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert gpus.__wrapped__() == 3
+    # A study for any device takes a GPU of its own machine, and asks no cluster for one.
+    monkeypatch.setattr("workflow.plan.gpus", gpus.__wrapped__)
+    for device, asked in {"cpu": (0, 0), "auto": (1, 0), "cuda": (1, 1)}.items():
+        study = plan(device=device)
+        assert (study.gpus(local=True), study.gpus(local=False)) == asked
     for visible, count in {
         "": 0, "0": 1, "2,GPU-7f1": 2, "GPU-7": 1, "MIG-5a": 1, "0, 1": 2,
         "-1": 0, "3": 0, "nonsense": 0, "0,-1,1": 1, "0,,1": 1,

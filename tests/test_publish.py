@@ -4,11 +4,9 @@ import gzip
 import json
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
 from tiny import rewrite
 
 from report.paper import PUBLISHED, paper
@@ -56,20 +54,6 @@ def words(page: Path) -> str:
     """Return the text of a page, without the commands that draw its figures again."""
     text = re.sub(r"<code>(snakemake|make paper) .*?</code>", "", page.read_text(encoding="utf-8"))
     return re.sub(r"<[^>]*>", " ", text)
-
-
-def test_the_paper_of_published_results_is_that_of_their_study(
-    quick_study: Path, evidence: Path, tmp_path: Path
-) -> None:
-    paper(evidence, tmp_path / "out")
-    page = tmp_path / "out/paper.html"
-    assert words(page) == words(quick_study / "report/index.html")
-    # The command below its figures makes the same paper from the evidence of its study.
-    (command,) = set(re.findall(r"<code>(make .*?)</code>", page.read_text(encoding="utf-8")))
-    dry = subprocess.check_output([*command.split(), "--dry-run"], cwd=ROOT, text=True)
-    assert "python -m report.paper report/evidence/quick\n" in dry
-    assert (tmp_path / "out/values.json").read_bytes() == (quick_study / "values.json").read_bytes()
-    assert (tmp_path / "out/paper.pdf").read_bytes().startswith(b"%PDF")
 
 
 def test_the_published_paper_is_that_of_the_published_results(tmp_path: Path) -> None:

@@ -8,20 +8,28 @@ from pathlib import Path
 
 import pytest
 from conftest import QUICK, ROOT, copy_project, snakemake
+from test_malloc import MAPPED
+
+from workflow.malloc import LIBRARY
 
 
-def test_jobs_run_the_python_that_runs_snakemake(
+def test_jobs_run_the_python_that_runs_snakemake_with_mimalloc(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Start it as .venv/bin/snakemake is started where nobody activated the environment."""
     for name, value in {"PYTHONSAFEPATH": "1", "PYTHONOPTIMIZE": "2"}.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.delenv("LD_PRELOAD", raising=False)
+    folder = copy_project(tmp_path)
+    path = folder / "analysis/errata.py"
+    path.write_text(path.read_text().replace("import argparse\n", f"import argparse\n{MAPPED}\n"))
     done = subprocess.run(
         [sys.executable, "-m", "snakemake", "results/quick/tables/errata.csv", *QUICK],
-        cwd=copy_project(tmp_path), env={**os.environ, "PATH": os.defpath},
+        cwd=folder, env={**os.environ, "PATH": os.defpath},
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+    assert (LIBRARY.name in done.stdout) == LIBRARY.exists()  # see test_malloc.py
 
 
 def test_snakemake_says_where_to_start_it(tmp_path: Path) -> None:

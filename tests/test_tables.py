@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import ROOT, run_main
+from conftest import ROOT, in_process
 from test_variant import RUN, replaced
 from tiny import rewrite
 
@@ -256,7 +256,7 @@ def test_a_study_without_a_result_is_refused_in_one_line(
     data.write_text('{"sha256": ""}')
     study = ("--results", tmp_path, "--settings", json.dumps(STUDY), "--data", data, "--code", "")
     with pytest.raises(SystemExit, match="1"):
-        run_main(tables, *study, "--cells", "a=1", "--measurements", "a=1")
+        in_process(tables, *study, "--cells", "a=1", "--measurements", "a=1")
     message = f"error: {tmp_path}: no network has been trained and measured yet\n"
     assert capsys.readouterr().err == message
 
