@@ -263,18 +263,18 @@ class Values:
 
         Where this study has not tested the claim, a published study that has speaks, by its name.
         """
-        claim, shorter = self.claim(name), ""
+        claim, differing = self.claim(name), {}
         if not self._has_tested(name):
-            others = (study for study in self.published.values() if study._has_tested(name))
-            study = next(others, None)
+            study = next((each for each in self.published.values() if each._has_tested(name)), None)
             return study.finding(environment, name) if study else self.says(environment, name)
         for each in claim["judged"][:-1]:
             if each["verdict"] not in (claim["verdict"], NOT_TESTED):
-                budget = self.of_claim(name, "budget", each["budget"])
-                epochs = f"{budget}&nbsp;epoch" + "s" * (each["budget"] > 1)
-                shorter += f"; {self._judged(name, each['budget'])} after {epochs}"
+                differing.setdefault(self._judged(name, each["budget"]), []).append(each["budget"])
         source = f"study *[{self._study}]{{.constant}}*: " if self._study else ""
-        words = f"{source}{self.effect(name)}; {self._judged(name)}{shorter}"
+        words = f"{source}{self.effect(name)}; {self._judged(name)}"
+        for verdict, budgets in differing.items():
+            epochs = listed([self.of_claim(name, "budget", budget) for budget in budgets])
+            words += f"; {verdict} after {epochs}&nbsp;epoch" + "s" * (budgets != [1])
         return f"{self.says(environment, name).removesuffix('.')} ({words})."
 
     @jinja2.pass_environment

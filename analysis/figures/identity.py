@@ -34,7 +34,7 @@ LOOKS = ({"ls": "-", "marker": "o"}, {"ls": "--", "marker": "s"}, {"ls": "-.", "
 
 def draw(runs: Table, learning: Table, distance: Table) -> plt.Figure:
     there, (shallow, deep) = set(runs["variant"]), runs.attrs["pair"]
-    figure, grid = plt.subplots(2, 3, figsize=(WIDTH, 4.0))
+    figure, grid = plt.subplots(2, 3, figsize=(WIDTH, 3.9))
     panels = iter(grid.flat)
     for title, (networks, (goal, label)) in QUESTIONS.items():
         if there.isdisjoint(name for name, _ in networks):

@@ -8,7 +8,7 @@ TABLES = ("gradient_flow", "gradient_correlation", "isometry", "forward_propagat
 
 
 def draw(flow: Table, correlation: Table, isometry: Table, forward: Table) -> plt.Figure:
-    figure, grid = plt.subplots(2, 2, figsize=(WIDTH, 4.0))
+    figure, grid = plt.subplots(2, 2, figsize=(WIDTH, 3.9))
     gradients, shattering, singular, angles = grid.flat
     rule = {"color": INK, "linewidth": 0.7, "dashes": (1, 2)}
     # A logarithmic axis has no place for a gradient that is zero.

@@ -15,7 +15,7 @@ BOUND = {"marker": "^", "markersize": 7, "fillstyle": "none"}
 
 
 def draw(steps: Table, runs: Table) -> plt.Figure:
-    figure = plt.figure(figsize=(WIDTH, 4.9))
+    figure = plt.figure(figsize=(WIDTH, 4.6))
     grid = figure.subplot_mosaic([["steps", "steps"], ["plain_bn", "residual_bn"]])
     # A run that diverged has fewer steps than its budget.
     runs = runs.assign(steps=runs.groupby("budget")["steps"].transform("max"))

@@ -9,7 +9,7 @@ LARGEST = 1e4  # a loss that overflows would leave no room for the others
 
 
 def draw(ics: Table, smoothness: Table, flow: Table, activity: Table) -> plt.Figure:
-    figure, grid = plt.subplots(2, 2, figsize=(WIDTH, 3.9))
+    figure, grid = plt.subplots(2, 2, figsize=(WIDTH, 3.8))
     shift, smooth, gradients, units = grid.flat
     by_step = ["variant", "seed", "step"]
     changes = with_steps(deepest(ics)).groupby(by_step)["relative"].mean().reset_index()
