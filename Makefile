@@ -27,7 +27,7 @@ test: $(VENV)/installed
 	pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 
 slurm-test: $(VENV)/installed
-	pytest --capture=no tests/test_slurm.py
+	pytest tests/test_slurm.py
 
 bench: $(VENV)/installed
 	python -m tests.benchmarks --out results/benchmarks.json

@@ -53,7 +53,7 @@ class Expected(NamedTuple):
 
 
 def read_result(folder: Path) -> dict:
-    """Return the columns of runs.csv for one run, its cost, and the digests of what it is from."""
+    """Return the columns of runs.csv for one run, its cost, and the digests of its origin."""
     run = read_run(folder / "run.json")
     metrics = read_json(folder / "metrics.json")
     try:

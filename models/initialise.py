@@ -46,6 +46,8 @@ def initialise(network: Network, factors: Factors, seed: int) -> None:
                 delta_orthogonal(module, factors, stem, generator)
             case "looks_linear":
                 looks_linear(module, stem, generator)
+            case _:
+                raise ValueError(f"init: {factors.init} has no code")
         if factors.init.startswith("dirac") and keeps_shape(module):
             noise = NOISE if factors.init == "dirac_noise" else 0.0
             module.weight.mul_(noise).add_(nn.init.dirac_(torch.empty_like(module.weight)))

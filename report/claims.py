@@ -124,7 +124,8 @@ def effects(claim: Claim, weights: list[float], results: Results, budget: int) -
 def check_errors(claim: Claim, results: Results, budget: int) -> None:
     """Refuse a question about errors that has no sense at this budget."""
     guess = 1 - 1 / results.manifest["classes"]
-    networks = [(term.variant, results.depths[term.depth]) for term in claim.contrast]
+    terms = [term for term in claim.contrast if term.weight]
+    networks = [(term.variant, results.depths[term.depth]) for term in terms]
     errors = [results.of_runs("train_error", *network, budget).mean() for network in networks]
     if min(errors) > guess - LEARNED:
         raise UnansweredError("nothing has learned yet")

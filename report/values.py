@@ -27,7 +27,7 @@ SETTLED = {"supported", "contradicted"}
 class Values:
     """The queries, which the text may call. `asked` keeps the answers.
 
-    `sentences` has what the text says of claims, and `published` other studies by name (`study`).
+    `sentences` has what the text says of claims. `study` is the name of one of `published`.
     """
 
     def __init__(

@@ -192,7 +192,7 @@ def test_bad_input_gets_one_line_and_leaves_no_file(
     assert sorted(tmp_path.rglob("*")) == before
 
 
-DROPPED = object()
+DROPPED = ...
 WRONG = [
     DROPPED, None, True, 0, 1, -1, 2.0, 10**30, 1e-300, math.nan, math.inf, [], [None], [1, 1],
     ["end", "end"], {}, {"a\nb": 1}, "", "1", "1.0", "True", "PLAIN", "end\n", "a\u2028b", "~",
@@ -213,7 +213,7 @@ def places(node: dict | list, path: tuple = ()) -> Iterator[tuple]:
 def test_a_wrong_setting_is_refused_by_name_or_means_nothing_to_a_shell(
     wrong: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Put it into each place of a study of own images, of which the data set has any name."""
+    """Put the wrong value in the place of each setting of a study of own images."""
     monkeypatch.chdir(tmp_path)
     photos(Path("photos"))
     settings = {**read_yaml(DEFAULT), "dataset": "leaves", "image_folder": LEAVES}
@@ -236,8 +236,9 @@ def test_a_wrong_setting_is_refused_by_name_or_means_nothing_to_a_shell(
         cell = typed(Cell, json.loads(plan.cell(name, depth).model_dump_json()))
         assert (cell.variant, cell.depth, cell.seeds) == (name, depth, study.seeds)
         folder = plan.run(name, depth, study.budgets[0], study.seeds[0])
-        assert re.fullmatch(r"results/\w+/runs/\w+/depth\d+/budget\d+/seed\d+", folder)
-        assert re.fullmatch("[a-z0-9_]+", cell.dataset)
+        pattern = r"results/[a-z]\w*/runs/[a-z]\w*/depth\d+/budget\d+/seed\d+"
+        assert re.fullmatch(pattern, folder, re.ASCII)
+        assert re.fullmatch(r"[a-z]\w*", cell.dataset, re.ASCII)
 
 
 def test_snakemake_tells_a_mistake_in_one_line_and_reads_yaml_of_today(tmp_path: Path) -> None:

@@ -11,12 +11,12 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, command, in_process
+from conftest import ROOT, command
 from test_publish import words
 
 from models.origin import of_files
-from report import paper
 from report.bundle import bundle
+from report.paper import paper_of
 
 CONTEXT = "https://w3id.org/ro/crate/1.3/context"  # what the validator asks the network for
 
@@ -85,15 +85,12 @@ def test_its_paper_is_that_of_the_study(archive: Path, tmp_path: Path) -> None:
     assert "python -m report.paper report/evidence/quick\n" in dry
 
 
-def test_what_is_no_bundle_is_refused_in_one_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_is_no_bundle_is_refused_in_one_line(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "other.zip", "w") as other:
         other.writestr("readme.txt", "no study")
     for name, why in {
         "none.zip": " is not a zip file",
         "other.zip": ": is no bundle of a study (report/bundle.py)",
     }.items():
-        with pytest.raises(SystemExit, match="1"):
-            in_process(paper, tmp_path / name)
-        assert capsys.readouterr().err == f"error: {tmp_path / name}{why}\n"
+        with pytest.raises(ValueError, match=re.escape(f"{tmp_path / name}{why}")):
+            paper_of(tmp_path / name)

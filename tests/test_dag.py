@@ -39,14 +39,10 @@ spec = json.loads(sys.argv[sys.argv.index("--spec") + 1])
 time.sleep(1)
 Path(f"results/quick/cells/{spec['variant']}/depth{spec['depth']}.json").touch()
 """
-EDITS = {  # the jobs, and of each edit the file, what is replaced in it and by what
+EDITS = {  # the planned jobs, then the edits: file, old text, new text
     "nothing": ({},),
-    "a sentence, the rounding of values and what the screen shows": (
-        PAPER,
-        ("report/sections/answer.md", "\n\n", "\n\nMore.\n\n"),
-        ("report/values.py", *COMMENT),
-        ("workflow/progress.py", *COMMENT),
-    ),
+    "a sentence": (PAPER, ("report/sections/answer.md", "\n\n", "\n\nMore.\n\n")),
+    "the rounding of values": (PAPER, ("report/printing.py", *COMMENT)),
     "a claim and a figure": (
         {"figure": 1, **WRITING},
         ("report/claims.yaml", "smallest_effect: 1", "smallest_effect: 2"),

@@ -191,7 +191,7 @@ def test_noise_in_the_network_is_that_of_its_seed(name: str) -> None:
         torch.manual_seed(process)
         found.append(measure_subject(name, each, SETTINGS[name]))
     assert found[0] == found[1] != found[2]
-    # What a measure itself draws is not the same numbers.
+    # A measure draws from another seed than the noise of the network.
     assert torch.initial_seed() != other.generator().initial_seed()
 
 

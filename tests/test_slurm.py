@@ -210,9 +210,10 @@ def test_the_study_survives_what_happens_on_a_cluster(
         canceller.join()
         run.kill()
     before = len(jobs(cluster))
-    again = start(cluster, project, "second.log", *VERDICTS)
+    again = start(cluster, project, "second.log")
     assert finish(again, tmp_path / "second.log") == 0, (tmp_path / "second.log").read_text()
     assert_same_results(quick_study, project / "results/quick")
+    assert (project / "results/quick/report/report.pdf").read_bytes().startswith(b"%PDF")
 
     histories: dict[str, list[Job]] = {}
     for job in jobs(cluster):

@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -148,7 +149,7 @@ def load_study(files: Iterable[Path] = (), overrides: Mapping[str, Any] | None =
     study = typed(Study, functools.reduce(merged, everything), "config")
     if (folder := study.image_folder) is None:
         return study
-    folder = folder.model_copy(update={"path": str(Path(folder.path).expanduser())})
+    folder = folder.model_copy(update={"path": os.path.expanduser(folder.path)})
     # The name has a digest, so that the same images at two sizes are two files in results/data/.
     digest = hashlib.sha256(folder.model_dump_json().encode()).hexdigest()[:8]
     name = f"{study.dataset.removesuffix(f'_{digest}')[:55]}_{digest}"  # a Name has at most 64

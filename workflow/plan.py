@@ -108,7 +108,7 @@ class Plan:
         return self.study.width * self.variants[name].times.width
 
     def cell(self, name: str, depth: int) -> Cell:
-        """Return a cell; its job depends on it alone, so that an edit reruns what it changes."""
+        """Return a cell. Its job depends on nothing else, so an edit reruns what it changes."""
         variant, study = self.variants[name], self.study
         training = {**dict(study.training), "clipped": variant.factors.norm == "none"}
         training |= variant.training.model_dump(exclude_none=True)

@@ -188,8 +188,8 @@ def files_of(options: ImageFolder) -> list[Classes]:
     Whoever reads, counts or watches somebody's images asks this function which they are.
     """
     path = Path(options.path)
-    if not path.is_dir():
-        raise ValueError(f"image_folder.path: {str(path)!r} is not a folder")
+    if not (options.path and path.is_dir()):  # an empty path would be the folder of the project
+        raise ValueError(f"image_folder.path: {options.path!r} is not a folder")
     parts = {entry.name.lower(): entry for entry in path.iterdir() if entry.is_dir()}
     if not {"train", "test"} <= parts.keys():
         for train, test in product(("train", "training"), NAMES_OF_TEST):

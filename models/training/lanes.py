@@ -135,9 +135,10 @@ class Stack:
         self.losses.zero_(), self.wrong.zero_()
 
     def weights(self) -> list[State]:
-        """Copy each lane's weights to the CPU, because a file would keep all lanes of a view."""
-        lanes = split(self.network.state_dict(), len(self.runs))
-        return [{name: value.cpu().clone() for name, value in lane.items()} for lane in lanes]
+        """Return copies of each lane's weights on the CPU; a file keeps all lanes of a view."""
+        state = {name: value.cpu() for name, value in self.network.state_dict().items()}
+        lanes = split(state, len(self.runs))
+        return [{name: value.clone() for name, value in lane.items()} for lane in lanes]
 
     def state(self) -> dict:
         """Return the whole state of training, on the CPU."""
