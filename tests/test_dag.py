@@ -42,7 +42,7 @@ Path(f"results/quick/cells/{spec['variant']}/depth{spec['depth']}.json").touch()
 EDITS = {  # the planned jobs, then the edits: file, old text, new text
     "nothing": ({},),
     "a sentence": (PAPER, ("report/sections/answer.md", "\n\n", "\n\nMore.\n\n")),
-    "the rounding of values": (PAPER, ("report/printing.py", *COMMENT)),
+    "the queries of the text": (PAPER, ("report/values.py", *COMMENT)),
     "a claim and a figure": (
         {"figure": 1, **WRITING},
         ("report/claims.yaml", "smallest_effect: 1", "smallest_effect: 2"),
