@@ -197,8 +197,9 @@ WRONG = [
     DROPPED, None, True, 0, 1, -1, 2.0, 10**30, 1e-300, math.nan, math.inf, [], [None], [1, 1],
     ["end", "end"], {}, {"a\nb": 1}, "", "1", "1.0", "True", "PLAIN", "end\n", "a\u2028b", "~",
     "-a", "a b", "a.b", "../up", "it's", "$(touch hacked)", "{variant} <study>", "caf\u00e9", "7a",
-    "# x", "\x1b[31ma\x00", "x" * 65,
+    "# x", "\x1b[31ma\x00", "x" * 65, "A", "|", "\U0001f600",
 ]  # fmt: skip
+NAMES = ("study", "dataset", "device", "variants", "interventions")
 
 
 def places(node: dict | list, path: tuple = ()) -> Iterator[tuple]:
@@ -228,6 +229,9 @@ def test_a_wrong_setting_is_refused_by_name_or_means_nothing_to_a_shell(
             plan, message = Plan(study), ""
         except ValueError as error:
             message = str(error)
+        place = (*folders, key)[0]
+        if isinstance(wrong, str) and place in NAMES:
+            assert message.startswith(place)
         if message:
             assert message.removeprefix("'").startswith(tuple(settings))
             assert len(message.splitlines()) == 1

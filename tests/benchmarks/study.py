@@ -78,7 +78,7 @@ def nothing(folder: Path, _: int) -> float:
 def sentence(folder: Path, i: int) -> float:
     """Return the seconds until both documents have a new sentence."""
     new = f"This is{' very' * (i + 1)} new."
-    section = folder / "report/sections/limitations.md"
+    section = folder / "report/sections/provenance.md"
     section.write_text(f"{section.read_text()}\n{new}\n")
     taken = clock(folder, *MAKE.split())
     report = folder / RESULTS / "report"
